@@ -1,0 +1,66 @@
+// Package vfs is the file system as the log and the snapshots see it: few operations, all of them
+// injectable, so that tests can lose unsynced bytes, fail any single call or fill the disk.
+//
+// OS is the real one. Mem keeps files in memory, knows which bytes and which directory entries were
+// synced, and can be cloned into what a machine would find after a power loss. Faulty wraps another
+// FS and fails chosen calls.
+package vfs
+
+import (
+	"io"
+	"io/fs"
+)
+
+// FS is a file system. Paths are slash-separated and cleaned by the caller. All methods are safe for
+// concurrent use. Errors satisfy errors.Is with fs.ErrNotExist, fs.ErrExist, fs.ErrPermission and
+// syscall.ENOSPC where those apply.
+type FS interface {
+	// Create makes a new file for reading and writing; it fails with fs.ErrExist if the name is taken.
+	Create(name string) (File, error)
+	// Open opens an existing file for reading and writing.
+	Open(name string) (File, error)
+	// OpenReadOnly opens an existing file for reading.
+	OpenReadOnly(name string) (File, error)
+	// Remove deletes a file or an empty directory; durable only after SyncDir of the parent.
+	Remove(name string) error
+	// RemoveAll deletes a tree; no error if it does not exist.
+	RemoveAll(name string) error
+	// Rename moves a file, replacing the target; durable only after SyncDir of the parents.
+	Rename(from, to string) error
+	// MkdirAll makes a directory and its parents (mode 0700 for all that it makes).
+	MkdirAll(dir string) error
+	// ReadDir lists a directory's entries by name, sorted.
+	ReadDir(dir string) ([]fs.DirEntry, error)
+	// Stat describes a file.
+	Stat(name string) (fs.FileInfo, error)
+	// SyncDir makes the directory's entries (creations, renames, removals) durable.
+	SyncDir(dir string) error
+	// Lock takes an exclusive advisory lock on the named file, creating it; ErrLocked when another
+	// process, or another Lock in this one, holds it. Closing the result releases it.
+	Lock(name string) (io.Closer, error)
+	// FreeBytes tells how many bytes an unprivileged writer may still allocate below dir.
+	FreeBytes(dir string) (uint64, error)
+}
+
+// File is an open file. ReadAt and WriteAt are safe for concurrent use on ranges that do not overlap.
+type File interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+	// WritevAt writes the buffers back to back at off, as one pwritev where the system has it. It
+	// consumes nothing of bufs: the slices keep their contents and bounds. Returns the bytes written.
+	WritevAt(bufs [][]byte, off int64) (int, error)
+	// Allocate reserves disk space for [0, size) and extends the file to it, so that later writes
+	// inside cannot fail for want of space. Never shrinks.
+	Allocate(size int64) error
+	// Truncate sets the file's size.
+	Truncate(size int64) error
+	// Size is the file's size in bytes.
+	Size() (int64, error)
+	// Sync makes data and metadata durable (fsync).
+	Sync() error
+	// SyncData makes data durable, and of the metadata only what reading it back needs (fdatasync).
+	SyncData() error
+	// Name is the path that the file was opened under.
+	Name() string
+}
