@@ -7,9 +7,14 @@
 package vfs
 
 import (
+	"errors"
 	"io"
 	"io/fs"
+	"path"
 )
+
+// ErrLocked says that somebody else, in this process or another, holds the lock asked for.
+var ErrLocked = errors.New("locked by another owner")
 
 // FS is a file system. Paths are slash-separated and cleaned by the caller. All methods are safe for
 // concurrent use. Errors satisfy errors.Is with fs.ErrNotExist, fs.ErrExist, fs.ErrPermission and
@@ -63,4 +68,42 @@ type File interface {
 	SyncData() error
 	// Name is the path that the file was opened under.
 	Name() string
+}
+
+// MkdirAllSynced is MkdirAll followed by SyncDir of every parent that gained an entry, so that the
+// directory itself survives a power loss.
+func MkdirAllSynced(fsys FS, dir string) error {
+	var grown []string
+	for d := path.Clean(dir); ; d = path.Dir(d) {
+		_, err := fsys.Stat(d)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		parent := path.Dir(d)
+		grown = append(grown, parent)
+		if parent == d {
+			break
+		}
+	}
+	if err := fsys.MkdirAll(dir); err != nil {
+		return err
+	}
+	for i := len(grown) - 1; i >= 0; i-- {
+		if err := fsys.SyncDir(grown[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// totalLen is the number of bytes in bufs.
+func totalLen(bufs [][]byte) int {
+	n := 0
+	for _, b := range bufs {
+		n += len(b)
+	}
+	return n
 }

@@ -1,0 +1,156 @@
+package vfs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Modes of everything that is made here: the data of a broker is nobody else's to read.
+const (
+	fileMode fs.FileMode = 0o600
+	dirMode  fs.FileMode = 0o700
+)
+
+type osFS struct{}
+
+// OS is the operating system's file system.
+func OS() FS { return osFS{} }
+
+func (osFS) Create(name string) (File, error) {
+	return openOS(name, os.O_RDWR|os.O_CREATE|os.O_EXCL)
+}
+
+func (osFS) Open(name string) (File, error) { return openOS(name, os.O_RDWR) }
+
+func (osFS) OpenReadOnly(name string) (File, error) { return openOS(name, os.O_RDONLY) }
+
+func (osFS) Remove(name string) error { return os.Remove(name) }
+
+func (osFS) RemoveAll(name string) error { return os.RemoveAll(name) }
+
+func (osFS) Rename(from, to string) error { return os.Rename(from, to) }
+
+func (osFS) MkdirAll(dir string) error { return os.MkdirAll(dir, dirMode) }
+
+func (osFS) ReadDir(dir string) ([]fs.DirEntry, error) { return os.ReadDir(dir) }
+
+func (osFS) Stat(name string) (fs.FileInfo, error) { return os.Stat(name) }
+
+func (osFS) SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// Lock uses flock, which conflicts between two descriptors even inside one process and which the
+// kernel drops when the process dies.
+func (osFS) Lock(name string) (io.Closer, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, fileMode)
+	if err != nil {
+		return nil, err
+	}
+	err = retryInterrupted(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
+	if err == nil {
+		return f, nil
+	}
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = ErrLocked
+	}
+	return nil, errors.Join(fmt.Errorf("lock %s: %w", name, err), f.Close())
+}
+
+func (osFS) FreeBytes(dir string) (uint64, error) {
+	var st unix.Statfs_t
+	if err := retryInterrupted(func() error { return unix.Statfs(dir, &st) }); err != nil {
+		return 0, &fs.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	return uint64(st.Bavail) * uint64(st.Bsize), nil
+}
+
+// osFile adds to os.File what the standard library does not reach. raw keeps the descriptor alive
+// during a system call even if another goroutine closes the file.
+type osFile struct {
+	*os.File
+	raw syscall.RawConn
+}
+
+func openOS(name string, flag int) (File, error) {
+	f, err := os.OpenFile(name, flag, fileMode)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", name, err), f.Close())
+	}
+	return &osFile{File: f, raw: raw}, nil
+}
+
+func (f *osFile) Size() (int64, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return st.Size(), nil
+}
+
+func (f *osFile) Allocate(size int64) error {
+	if size <= 0 {
+		return nil
+	}
+	err := f.control("fallocate", func(fd int) error { return fallocate(fd, size) })
+	if errors.Is(err, errors.ErrUnsupported) {
+		return f.allocateByWriting(size)
+	}
+	return err
+}
+
+// allocateByWriting is for file systems without fallocate. It fills what lies beyond the end; a hole
+// before the end stays one, which only a caller that made it could mind.
+func (f *osFile) allocateByWriting(size int64) error {
+	const piece = 1 << 20
+	end, err := f.Size()
+	if err != nil {
+		return err
+	}
+	zeros := make([]byte, min(piece, max(0, size-end)))
+	for end < size {
+		n, err := f.WriteAt(zeros[:min(int64(len(zeros)), size-end)], end)
+		if err != nil {
+			return err
+		}
+		end += int64(n)
+	}
+	return nil
+}
+
+// control runs a system call on the descriptor, again when a signal interrupts it.
+func (f *osFile) control(op string, call func(fd int) error) error {
+	var callErr error
+	err := f.raw.Control(func(fd uintptr) {
+		callErr = retryInterrupted(func() error { return call(int(fd)) })
+	})
+	if err == nil {
+		err = callErr
+	}
+	if err != nil {
+		return &fs.PathError{Op: op, Path: f.Name(), Err: err}
+	}
+	return nil
+}
+
+func retryInterrupted(call func() error) error {
+	for {
+		if err := call(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
