@@ -1,0 +1,114 @@
+package record
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+)
+
+// Codec is a compression of the records of a batch, by Kafka's number.
+type Codec uint8
+
+// The codecs there are.
+const (
+	CodecNone Codec = iota
+	CodecGzip
+	CodecSnappy
+	CodecLZ4
+	CodecZstd
+)
+
+var codecNames = [...]string{"none", "gzip", "snappy", "lz4", "zstd"}
+
+// String is the codec's name as configurations write it.
+func (c Codec) String() string {
+	if int(c) < len(codecNames) {
+		return codecNames[c]
+	}
+	return fmt.Sprintf("codec(%d)", uint8(c))
+}
+
+// ParseCodec is the inverse of String; ErrCodec for other names.
+func ParseCodec(name string) (Codec, error) {
+	if i := slices.Index(codecNames[:], name); i >= 0 {
+		return Codec(i), nil
+	}
+	return CodecNone, fmt.Errorf("%w: %q, known are %v", ErrCodec, name, codecNames)
+}
+
+// compress appends src, compressed, to dst.
+func compress(dst []byte, codec Codec, src []byte) ([]byte, error) {
+	switch codec {
+	case CodecNone:
+		return append(dst, src...), nil
+	case CodecGzip:
+		return compressGzip(dst, src)
+	case CodecSnappy:
+		return compressSnappy(dst, src)
+	case CodecLZ4:
+		return compressLZ4(dst, src)
+	case CodecZstd:
+		return compressZstd(dst, src)
+	}
+	return dst, fmt.Errorf("%w: number %d", ErrCodec, codec)
+}
+
+// decompress fills dst, whose contents do not matter, with what src holds, limit bytes at most, and
+// returns it, reallocated if its capacity did not suffice. Memory beyond dst is taken step by step
+// as bytes come out, up to a small factor of limit. Errors: ErrCompressed,
+// ErrDecompressedTooLarge. On error too the result is dst or its larger successor.
+func decompress(dst []byte, codec Codec, src []byte, limit int) ([]byte, error) {
+	switch codec {
+	case CodecGzip:
+		return decompressGzip(dst, src, limit)
+	case CodecSnappy:
+		return decompressSnappy(dst, src, limit)
+	case CodecLZ4:
+		return decompressLZ4(dst, src, limit)
+	case CodecZstd:
+		return decompressZstd(dst, src, limit)
+	}
+	return dst, fmt.Errorf("%w: number %d", ErrCodec, codec)
+}
+
+// firstGuess is how much memory n compressed bytes get before anything is known.
+func firstGuess(n, limit int) int { return min(max(4*n, 4<<10), limit+1) }
+
+// corrupt tells why compressed bytes are none.
+func corrupt(err error) error { return fmt.Errorf("%w: %w", ErrCompressed, err) }
+
+// readBounded reads r to its end into dst's memory and beyond, as decompress promises. One byte more
+// than limit is asked for, to tell a stream that ends at the limit from a longer one.
+func readBounded(dst []byte, r io.Reader, guess, limit int) ([]byte, error) {
+	dst = dst[:0]
+	if cap(dst) == 0 {
+		dst = make([]byte, 0, guess)
+	}
+	for idle := 0; idle < 100; idle++ {
+		if len(dst) == cap(dst) {
+			dst = slices.Grow(dst, min(cap(dst), limit+1-len(dst)))
+		}
+		n, err := r.Read(dst[len(dst):min(cap(dst), limit+1)])
+		dst = dst[:len(dst)+n]
+		switch {
+		case len(dst) > limit:
+			return dst, ErrDecompressedTooLarge
+		case errors.Is(err, io.EOF):
+			return dst, nil
+		case err != nil:
+			return dst, corrupt(err)
+		case n > 0:
+			idle = 0
+		}
+	}
+	return dst, corrupt(io.ErrNoProgress)
+}
+
+// appendWriter is an io.Writer onto a slice.
+type appendWriter struct{ buf []byte }
+
+func (w *appendWriter) Write(p []byte) (int, error) {
+	w.buf = append(w.buf, p...)
+	return len(p), nil
+}

@@ -1,0 +1,62 @@
+package record
+
+import (
+	"bytes"
+	"sync"
+
+	"github.com/pierrec/lz4/v4"
+)
+
+type lz4Writer struct {
+	out appendWriter
+	zw  *lz4.Writer
+}
+
+type lz4Reader struct {
+	in bytes.Reader
+	zr *lz4.Reader
+}
+
+var (
+	lz4Writers = sync.Pool{New: func() any { return newLZ4Writer() }}
+	lz4Readers = sync.Pool{New: func() any { return &lz4Reader{zr: lz4.NewReader(nil)} }}
+)
+
+// newLZ4Writer makes frames as Kafka's Java client does: independent 64 KiB blocks, no content
+// checksum, which the batch's own makes superfluous.
+func newLZ4Writer() *lz4Writer {
+	w := &lz4Writer{zw: lz4.NewWriter(nil)}
+	err := w.zw.Apply(lz4.BlockSizeOption(lz4.Block64Kb), lz4.ChecksumOption(false), lz4.ConcurrencyOption(1))
+	if err != nil {
+		panic("record: lz4 refuses constant options: " + err.Error())
+	}
+	return w
+}
+
+func compressLZ4(dst, src []byte) ([]byte, error) {
+	w := lz4Writers.Get().(*lz4Writer)
+	w.out.buf = dst
+	w.zw.Reset(&w.out)
+	_, err := w.zw.Write(src)
+	if err == nil {
+		err = w.zw.Close()
+	}
+	out := w.out.buf
+	w.out.buf = nil
+	if err == nil {
+		lz4Writers.Put(w) // one that failed may hold a broken frame
+	}
+	return out, err
+}
+
+func decompressLZ4(dst, src []byte, limit int) ([]byte, error) {
+	r := lz4Readers.Get().(*lz4Reader)
+	r.in.Reset(src)
+	r.zr.Reset(&r.in)
+	out, err := readBounded(dst, r.zr, firstGuess(len(src), limit), limit)
+	if err == nil {
+		r.in.Reset(nil)
+		lz4Readers.Put(r) // one that stopped half way holds a block of a frame that nobody wants
+	}
+	return out, err
+}
