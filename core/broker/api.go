@@ -91,6 +91,12 @@ type FetchResponse struct {
 	release    func()
 }
 
+// NewFetchResponse makes an answer whose release is called once, when the buffers that Batches point
+// to are not needed any more; it may be nil. It is for brokers other than this package's.
+func NewFetchResponse(partitions []FetchedPartition, release func()) *FetchResponse {
+	return &FetchResponse{Partitions: partitions, release: release}
+}
+
 // Release gives the buffers back; Batches must not be used afterwards. Safe to call more than once.
 func (r *FetchResponse) Release() {
 	if r.release != nil {
