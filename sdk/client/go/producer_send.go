@@ -1,0 +1,194 @@
+package client
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+
+	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/core/record"
+)
+
+// identity is what makes a partition's batches recognisable. An id whose sequence may have a gap is
+// thrown away: a new one starts at 0 and cannot collide with anything.
+type identity struct {
+	ProducerID
+	known    bool
+	renewed  bool // not the id that the partitions share
+	sequence int32
+}
+
+// deliver sends batches in one request, or in several when the broker finds one too large, and
+// reports every record.
+func (q *queue) deliver(batches []*openBatch) {
+	select {
+	case q.p.slots <- struct{}{}:
+		defer func() { <-q.p.slots }()
+	case <-q.p.ctx.Done():
+		q.fail(batches, context.Cause(q.p.ctx))
+		return
+	}
+	q.deliverSlotted(batches)
+}
+
+func (q *queue) deliverSlotted(batches []*openBatch) {
+	body := q.body[:0]
+	for i, b := range batches {
+		var err error
+		if body, err = b.builder.Build(body); err != nil {
+			// The records of this batch alone are at fault: the others go without them.
+			q.fail(batches[i:i+1], fmt.Errorf("build record batch: %w", err))
+			q.deliverEach(batches[:i], batches[i+1:])
+			return
+		}
+	}
+	q.body = body
+	res, err := q.send(body)
+	switch {
+	case err == nil:
+		q.p.totals.wireBytes.Add(int64(len(body)))
+		q.report(batches, res)
+	case len(batches) > 1 && tooLarge(err):
+		q.deliverEach(batches[:len(batches)/2], batches[len(batches)/2:])
+	default:
+		q.fail(batches, err)
+	}
+}
+
+func (q *queue) deliverEach(parts ...[]*openBatch) {
+	for _, part := range parts {
+		if len(part) > 0 {
+			q.deliverSlotted(part)
+		}
+	}
+}
+
+func tooLarge(err error) bool {
+	return IsCode(err, errcode.MessageTooLarge) || IsCode(err, errcode.RecordListTooLarge)
+}
+
+// send delivers the batches in body once, with as many attempts as it takes and is safe.
+func (q *queue) send(body []byte) (*ProduceResult, error) {
+	p := q.p
+	ctx, cancel := context.WithTimeout(p.ctx, p.o.DeliveryTimeout)
+	defer cancel()
+	unsure := false // an attempt may have taken effect without our knowing
+	for attempt := 0; ; attempt++ {
+		res, err := q.attempt(ctx, body)
+		if err == nil {
+			return res, nil
+		}
+		stale := IsCode(err, errcode.OutOfOrderSequence) || IsCode(err, errcode.InvalidProducerEpoch)
+		switch {
+		case IsCode(err, errcode.DuplicateSequence):
+			q.id.sequence += countRecords(body)
+			return &ProduceResult{Partitions: []ProducedPartition{{
+				Partition: q.partition, BaseOffset: -1, Count: int(countRecords(body)), Duplicate: true,
+			}}}, nil
+		case stale && !unsure && attempt == 0:
+			// The broker has forgotten the sequence, and nothing of this request was written.
+			q.id = identity{renewed: true}
+			continue
+		case !mayRepeat(err, !p.o.NotIdempotent) || ctx.Err() != nil:
+			q.id = identity{renewed: true}
+			return nil, err
+		}
+		unsure = unsure || !refusedUntouched(err)
+		p.totals.retries.Add(1)
+		if sleep(ctx, p.c.backoff(attempt, err)) != nil {
+			q.id = identity{renewed: true}
+			return nil, err
+		}
+	}
+}
+
+// attempt sends body once, under the partition's identity.
+func (q *queue) attempt(ctx context.Context, body []byte) (*ProduceResult, error) {
+	next, err := q.stamp(ctx, body)
+	if err != nil {
+		return nil, err
+	}
+	q.p.totals.requests.Add(1)
+	r := produceCall(q.p.o.Topic, q.partition)
+	r.contentType, r.body, r.once = typeBatches, body, true
+	res, err := q.p.c.produce(ctx, r)
+	if err != nil && (res == nil || len(res.Rejected) == 0) {
+		return nil, err
+	}
+	if err := res.Err(); err != nil {
+		return nil, err
+	}
+	q.id.sequence = next
+	return res, nil
+}
+
+// refusedUntouched tells whether the failed attempt certainly had no effect.
+func refusedUntouched(err error) bool {
+	var ce *ConnError
+	if errors.As(err, &ce) {
+		return !ce.Sent
+	}
+	return IsCode(err, errcode.Overloaded) || IsCode(err, errcode.ThrottlingQuotaExceeded)
+}
+
+// stamp writes the identity into every batch of body and returns the sequence number after the last.
+func (q *queue) stamp(ctx context.Context, body []byte) (next int32, err error) {
+	if q.p.o.NotIdempotent {
+		return 0, nil
+	}
+	if !q.id.known {
+		if q.id.ProducerID, err = q.p.producerID(ctx, q.id.renewed); err != nil {
+			return 0, err
+		}
+		q.id.known, q.id.sequence = true, 0
+	}
+	next = q.id.sequence
+	for b, err := range record.All(body) {
+		if err != nil {
+			return 0, fmt.Errorf("stamp record batch: %w", err)
+		}
+		setProducer(b, q.id.ProducerID, next)
+		next = record.AddSequence(next, b.LastOffsetDelta()+1)
+	}
+	return next, nil
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// setProducer patches producer id, epoch and base sequence, which the checksum covers.
+func setProducer(b record.Batch, id ProducerID, sequence int32) {
+	binary.BigEndian.PutUint64(b[43:], uint64(id.ID))
+	binary.BigEndian.PutUint16(b[51:], uint16(id.Epoch))
+	binary.BigEndian.PutUint32(b[53:], uint32(sequence))
+	binary.BigEndian.PutUint32(b[17:], crc32.Checksum(b[21:], castagnoli))
+}
+
+// producerID is the id that the partitions share, or a new one.
+func (p *Producer) producerID(ctx context.Context, fresh bool) (ProducerID, error) {
+	if fresh {
+		return p.c.AllocateProducerID(ctx)
+	}
+	p.idMu.Lock()
+	defer p.idMu.Unlock()
+	if p.firstID == nil {
+		id, err := p.c.AllocateProducerID(ctx)
+		if err != nil {
+			return ProducerID{}, err
+		}
+		p.firstID = &id
+	}
+	return *p.firstID, nil
+}
+
+func countRecords(body []byte) int32 {
+	n := int32(0)
+	for b, err := range record.All(body) {
+		if err != nil {
+			break
+		}
+		n += b.Count()
+	}
+	return n
+}
