@@ -1,0 +1,120 @@
+// Package module reads a WebAssembly binary far enough to tell whether it can be a transform: its
+// sections, types, imports, exports, memory and tables. It decides before any compiler sees the bytes,
+// it never allocates more than the bytes at hand justify, and its errors tell the author what to do.
+//
+// Function bodies are skipped. Validating them is a step of its own in front of the compiler.
+package module
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"github.com/wasmill/wasmill/wasm/abi"
+)
+
+// ErrInvalid is wrapped by every error of this package.
+var ErrInvalid = errors.New("invalid module")
+
+// Why a module is refused.
+var (
+	ErrNotWasm        = fmt.Errorf("%w: not WebAssembly", ErrInvalid)
+	ErrComponent      = fmt.Errorf("%w: a component", ErrInvalid)
+	ErrTruncated      = fmt.Errorf("%w: truncated", ErrInvalid)
+	ErrMalformed      = fmt.Errorf("%w: malformed", ErrInvalid)
+	ErrMissingExport  = fmt.Errorf("%w: missing export", ErrInvalid)
+	ErrWrongSignature = fmt.Errorf("%w: wrong signature", ErrInvalid)
+	ErrUnknownImport  = fmt.Errorf("%w: unknown import", ErrInvalid)
+	ErrMemory         = fmt.Errorf("%w: memory", ErrInvalid)
+	ErrTable          = fmt.Errorf("%w: tables", ErrInvalid)
+	ErrTooLarge       = fmt.Errorf("%w: too large", ErrInvalid)
+)
+
+// PageSize is the unit of linear memory in bytes.
+const PageSize = 64 << 10
+
+// Limits bound a module. A field that is zero takes its value of DefaultLimits.
+type Limits struct {
+	MaxBytes         int    // of the binary
+	MaxMemoryBytes   uint64 // that its memory may need at the start
+	MaxTableElements uint64 // in all tables together; tables escape the memory limit
+	MaxTables        int
+	MaxTypes         int
+	MaxImports       int
+	MaxExports       int
+	MaxFunctions     int
+}
+
+// DefaultLimits are the limits of a broker without configuration.
+func DefaultLimits() Limits {
+	return Limits{
+		MaxBytes: 32 << 20, MaxMemoryBytes: 64 << 20, MaxTableElements: 1 << 20, MaxTables: 16,
+		MaxTypes: 10_000, MaxImports: 256, MaxExports: 10_000, MaxFunctions: 200_000,
+	}
+}
+
+func (l Limits) orDefault() Limits {
+	d := DefaultLimits()
+	if l.MaxMemoryBytes == 0 {
+		l.MaxMemoryBytes = d.MaxMemoryBytes
+	}
+	if l.MaxTableElements == 0 {
+		l.MaxTableElements = d.MaxTableElements
+	}
+	for _, f := range [...]struct{ field, value *int }{
+		{&l.MaxBytes, &d.MaxBytes}, {&l.MaxTables, &d.MaxTables}, {&l.MaxTypes, &d.MaxTypes},
+		{&l.MaxImports, &d.MaxImports}, {&l.MaxExports, &d.MaxExports}, {&l.MaxFunctions, &d.MaxFunctions},
+	} {
+		if *f.field == 0 {
+			*f.field = *f.value
+		}
+	}
+	return l
+}
+
+// Info describes a module that can be a transform.
+type Info struct {
+	ABI            string   // for example "wasmill-v1"
+	Fields         abi.Mask // what it reads; all of them until the module has been compiled and asked
+	Exports        []string // functions, in the order of the binary
+	Imports        []string // module.name, in the order of the binary
+	SHA256         [32]byte
+	Size           int    // bytes
+	MemoryMinBytes uint64 // what an instance needs at the start
+	HasInit        bool   // takes a configuration through wasmill_init_v1
+	HasFields      bool
+	UsesWASI       bool
+}
+
+// Inspect reads wasm and checks that it is a transform within limits. It keeps nothing of wasm.
+func Inspect(wasm []byte, limits Limits) (Info, error) {
+	limits = limits.orDefault()
+	if len(wasm) > limits.MaxBytes {
+		return Info{}, fmt.Errorf("%w: %d bytes, the limit is %d; strip debug information (Go: -ldflags='-s -w')", ErrTooLarge, len(wasm), limits.MaxBytes)
+	}
+	m, err := parse(wasm, limits)
+	if err != nil {
+		return Info{}, err
+	}
+	for _, check := range []func(*binary, Limits) error{checkImports, checkExports, checkMemory} {
+		if err := check(m, limits); err != nil {
+			return Info{}, err
+		}
+	}
+	info := Info{
+		ABI: abi.Name, Fields: abi.AllFields, SHA256: sha256.Sum256(wasm), Size: len(wasm),
+		MemoryMinBytes: uint64(m.memories[0].min) * PageSize,
+	}
+	for _, e := range m.exports {
+		if e.kind == kindFunction {
+			info.Exports = append(info.Exports, e.name)
+			info.HasInit = info.HasInit || e.name == abi.ExportInit
+			info.HasFields = info.HasFields || e.name == abi.ExportFields
+		}
+	}
+	for _, i := range m.imports {
+		info.Imports = append(info.Imports, i.module+"."+i.name)
+		info.UsesWASI = info.UsesWASI || i.module == wasiModule
+	}
+	return info, nil
+}
