@@ -1,0 +1,185 @@
+package metadata
+
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+	"slices"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/wasmill/wasmill/core/errcode"
+)
+
+// Place says where in a record's life stages run.
+type Place string
+
+// The places.
+const (
+	PlaceWrite      Place = "write"      // before the append
+	PlaceView       Place = "view"       // at the fetch
+	PlaceDerivation Place = "derivation" // after the commit, into other topics
+)
+
+// The limits of stages.
+const (
+	MaxStages           = 32
+	MaxStageConfigBytes = 256 << 10
+	minStageMemory      = 64 << 10 // one page of WebAssembly memory
+	maxStageMemory      = 4 << 30  // all that a 32-bit module can address
+)
+
+// policies are the on_error values that make sense in a place; the first is the default. A read and
+// a derivation have no producer to tell, and their source keeps the record, so they leave it out
+// rather than let it pass untransformed: the transform may be what hides a secret.
+var policies = map[Place][]OnError{
+	PlaceWrite:      {OnErrorReject, OnErrorSkip, OnErrorDrop, OnErrorDeadLetter},
+	PlaceView:       {OnErrorDrop, OnErrorSkip},
+	PlaceDerivation: {OnErrorDrop, OnErrorSkip, OnErrorDeadLetter},
+}
+
+// ResolveStages checks stages as a user writes them and fills in what he left out: the version of
+// each module and the policy. Topic is the one whose records they get. The result is the caller's;
+// the error is an *errcode.Error whose field "stage" is the stage's index.
+func (i *Image) ResolveStages(place Place, topic string, stages []Stage) ([]Stage, error) {
+	if len(stages) == 0 {
+		return nil, errcode.New(errcode.InvalidPipeline, "there are no stages: name at least one module")
+	}
+	if len(stages) > MaxStages {
+		return nil, errcode.New(errcode.InvalidPipeline, "there are %d stages, the most is %d", len(stages), MaxStages)
+	}
+	out := make([]Stage, len(stages))
+	for n, s := range stages {
+		resolved, err := i.resolveStage(place, topic, s)
+		if err != nil {
+			e := errcode.From(err)
+			told := errcode.Error{Code: e.Code, Detail: "stage " + strconv.Itoa(n) + ": " + e.Detail, Fields: e.Fields, Cause: e.Cause}
+			return nil, told.With("stage", n)
+		}
+		out[n] = resolved
+	}
+	return out, nil
+}
+
+func (i *Image) resolveStage(place Place, topic string, s Stage) (Stage, error) {
+	name, version, err := ParseModuleRef(s.Module)
+	if err != nil {
+		return Stage{}, err
+	}
+	if version != 0 && s.Version != 0 && version != s.Version {
+		return Stage{}, errcode.New(errcode.InvalidPipeline, "it names module %s and version %d: which one?", s.Module, s.Version)
+	}
+	m, err := i.mustModule(name, max(version, s.Version))
+	if err != nil {
+		return Stage{}, err
+	}
+	s.Module, s.Version = m.Name, m.Version
+	if s.Config, err = canonicalConfig(s.Config); err != nil {
+		return Stage{}, err
+	}
+	if mem := s.Limits.MemoryBytes; mem != 0 && (mem < minStageMemory || mem > maxStageMemory) {
+		return Stage{}, errcode.New(errcode.InvalidPipeline, "memory_bytes must be from %d to %d, not %d", minStageMemory, int64(maxStageMemory), mem)
+	}
+	if s.OnError, err = i.resolvePolicy(place, topic, s); err != nil {
+		return Stage{}, err
+	}
+	return s, nil
+}
+
+func (i *Image) resolvePolicy(place Place, topic string, s Stage) (OnError, error) {
+	allowed := policies[place]
+	if len(allowed) == 0 {
+		return "", errcode.New(errcode.InvalidPipeline, "%q is not a place where stages run", clip(string(place)))
+	}
+	policy := s.OnError
+	if policy == "" {
+		policy = allowed[0]
+	}
+	if !slices.Contains(allowed, policy) {
+		return "", errcode.New(errcode.InvalidPipeline, "on_error %q is not possible in a %s pipeline; possible are %q", clip(string(policy)), place, allowed)
+	}
+	if policy != OnErrorDeadLetter {
+		if s.DeadLetterTopic != "" {
+			return "", errcode.New(errcode.InvalidPipeline, "it has a dead_letter_topic, but on_error is %s, not dead_letter", policy)
+		}
+		return policy, nil
+	}
+	if s.DeadLetterTopic == "" {
+		return "", errcode.New(errcode.InvalidPipeline, "on_error is dead_letter, but no dead_letter_topic is named")
+	}
+	if s.DeadLetterTopic == topic {
+		return "", errcode.New(errcode.InvalidPipeline, "the dead-letter topic cannot be %s itself: failed records would meet the same stage again", topic)
+	}
+	_, err := i.mustTopic(s.DeadLetterTopic)
+	return policy, err
+}
+
+// canonicalConfig is a stage's configuration without insignificant space; the same configuration
+// written twice is the same bytes. null and nothing are the same.
+func canonicalConfig(config json.RawMessage) (json.RawMessage, error) {
+	if len(config) == 0 {
+		return nil, nil
+	}
+	if len(config) > MaxStageConfigBytes {
+		return nil, errcode.New(errcode.InvalidPipeline, "its config takes %d bytes, the most is %d", len(config), MaxStageConfigBytes)
+	}
+	var buf bytes.Buffer
+	if err := json.Compact(&buf, config); err != nil {
+		return nil, errcode.New(errcode.InvalidPipeline, "its config is not JSON: %w", err)
+	}
+	if !utf8.Valid(buf.Bytes()) {
+		return nil, errcode.New(errcode.InvalidPipeline, "its config is not UTF-8")
+	}
+	if buf.String() == "null" {
+		return nil, nil
+	}
+	return buf.Bytes(), nil
+}
+
+func (c SetPipeline) apply(next *Image, at time.Time) (Result, error) {
+	if _, err := next.mustTopic(c.Topic); err != nil {
+		return Result{}, err
+	}
+	old := next.pipelines[c.Topic]
+	if err := expectVersion("the pipeline of topic "+c.Topic, c.Expected, pipelineVersion(old)); err != nil {
+		return Result{}, err
+	}
+	stages, err := next.ResolveStages(PlaceWrite, c.Topic, c.Stages)
+	if err != nil {
+		return Result{}, err
+	}
+	if old != nil && sameStages(old.Stages, stages) {
+		return Result{Pipeline: old}, nil
+	}
+	p := &Pipeline{Topic: c.Topic, Version: next.count(countPipeline, c.Topic), Stages: stages, UpdatedAt: at}
+	next.pipelines = with(next.pipelines, c.Topic, p)
+	return Result{Changed: true, Created: old == nil, Pipeline: p}, nil
+}
+
+func (c DeletePipeline) apply(next *Image, _ time.Time) (Result, error) {
+	if _, err := next.mustTopic(c.Topic); err != nil {
+		return Result{}, err
+	}
+	old := next.pipelines[c.Topic]
+	if err := expectVersion("the pipeline of topic "+c.Topic, c.Expected, pipelineVersion(old)); err != nil {
+		return Result{}, err
+	}
+	if old == nil {
+		return Result{}, errcode.New(errcode.NotFound, "topic %s has no pipeline", c.Topic)
+	}
+	next.pipelines = without(next.pipelines, c.Topic)
+	return Result{Changed: true, Pipeline: old}, nil
+}
+
+// pipelineVersion is 0 when there is no pipeline.
+func pipelineVersion(p *Pipeline) uint64 {
+	if p == nil {
+		return 0
+	}
+	return p.Version
+}
+
+func sameStages(a, b []Stage) bool {
+	return slices.EqualFunc(a, b, func(a, b Stage) bool { return reflect.DeepEqual(a, b) })
+}

@@ -1,0 +1,73 @@
+package metadata
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/wasmill/wasmill/core/errcode"
+)
+
+// MaxNameLength bounds the names of topics, views, modules and derivations, in bytes.
+const MaxNameLength = 249
+
+// nameFault says why a name is not legal, or nothing. Kafka's rules for topics hold for every name.
+func nameFault(name string) string {
+	switch {
+	case name == "":
+		return "it is empty"
+	case len(name) > MaxNameLength:
+		return "it is longer than " + strconv.Itoa(MaxNameLength) + " bytes"
+	case name == "." || name == "..":
+		return "it is a directory's name"
+	}
+	for i := range len(name) {
+		if c := name[i]; !isNameByte(c) {
+			return "it contains " + strconv.QuoteToASCII(string(rune(c))) + "; only a-z, A-Z, 0-9, '.', '_' and '-' are allowed"
+		}
+	}
+	return ""
+}
+
+func isNameByte(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-'
+}
+
+// CheckName refuses a name that breaks the rules, with the given code. What says what is being named.
+func CheckName(code errcode.Code, what, name string) error {
+	if fault := nameFault(name); fault != "" {
+		return errcode.New(code, "%s name %q is not legal: %s", what, clip(name), fault)
+	}
+	return nil
+}
+
+// clip keeps a hostile name from filling an error.
+func clip(s string) string {
+	const most = 64
+	if len(s) > most {
+		return s[:most] + "..."
+	}
+	return s
+}
+
+// collisionKey is equal for names that metric systems cannot tell apart: Kafka counts '.' and '_' as
+// the same character there and refuses the second such name.
+func collisionKey(name string) string { return strings.ReplaceAll(name, ".", "_") }
+
+// ParseModuleRef splits "name" or "name@version". The version is 0 when there is none: the newest.
+func ParseModuleRef(ref string) (name string, version int, err error) {
+	name, number, found := strings.Cut(ref, "@")
+	if found {
+		v, convErr := strconv.ParseInt(number, 10, 32)
+		if convErr != nil || v < 1 {
+			return "", 0, errcode.New(errcode.UnknownModule, "module reference %q: the version after '@' must be a number from 1", clip(ref))
+		}
+		version = int(v)
+	}
+	if err := CheckName(errcode.UnknownModule, "module", name); err != nil {
+		return "", 0, err
+	}
+	return name, version, nil
+}
+
+// ModuleRef is "name@version".
+func ModuleRef(name string, version int) string { return name + "@" + strconv.Itoa(version) }
