@@ -1,0 +1,146 @@
+package metadata
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"github.com/hashicorp/raft"
+)
+
+// machine is the state machine as raft drives it: it applies what was committed, in order, from one
+// goroutine, and publishes the image that results.
+type machine struct {
+	image   atomic.Pointer[Image] // never nil
+	applied atomic.Uint64         // raft index of the last entry seen
+
+	mu      sync.Mutex
+	changed chan struct{} // closed and replaced whenever image was
+}
+
+func newMachine() *machine {
+	m := &machine{changed: make(chan struct{})}
+	m.image.Store(NewImage())
+	return m
+}
+
+// answer is what raft hands back to the proposer.
+type answer struct {
+	result Result
+	err    error // an *errcode.Error: the command was refused
+}
+
+// Apply applies one entry; raft calls ApplyBatch instead.
+func (m *machine) Apply(entry *raft.Log) any { return m.ApplyBatch([]*raft.Log{entry})[0] }
+
+// ApplyBatch applies entries in order and publishes the image once, before any proposer hears of it.
+// Entries without a command (configurations) only move the index, so that a snapshot after them is
+// possible.
+func (m *machine) ApplyBatch(entries []*raft.Log) []any {
+	answers := make([]any, len(entries))
+	before := m.image.Load()
+	image := before
+	for n, entry := range entries {
+		if entry.Type != raft.LogCommand {
+			continue
+		}
+		var a answer
+		command, err := DecodeEntry(entry.Data)
+		if err != nil {
+			a.err = err
+		} else {
+			image, a.result, a.err = Apply(image, command)
+		}
+		answers[n] = a
+	}
+	if len(entries) > 0 {
+		m.applied.Store(entries[len(entries)-1].Index)
+	}
+	if image != before {
+		m.publish(image)
+	}
+	return answers
+}
+
+func (m *machine) publish(image *Image) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.image.Store(image)
+	close(m.changed)
+	m.changed = make(chan struct{})
+}
+
+// watch is closed at the first change after the call.
+func (m *machine) watch() <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.changed
+}
+
+// waitVersion waits for an image whose version is above after.
+func (m *machine) waitVersion(ctx context.Context, after uint64) (*Image, error) {
+	for {
+		changed := m.watch() // before the image is read: a change in between is not missed
+		if image := m.image.Load(); image.Version() > after {
+			return image, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// Snapshot takes the image of now, which costs nothing; it is written later.
+func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
+	return imageSnapshot{m.image.Load()}, nil
+}
+
+// Restore replaces the image by a snapshot's.
+func (m *machine) Restore(r io.ReadCloser) (err error) {
+	defer func() {
+		if closeErr := r.Close(); err == nil && closeErr != nil {
+			err = fmt.Errorf("close metadata snapshot: %w", closeErr)
+		}
+	}()
+	data, err := io.ReadAll(io.LimitReader(r, maxSnapshotBytes+1))
+	if err != nil {
+		return fmt.Errorf("read metadata snapshot: %w", err)
+	}
+	if len(data) > maxSnapshotBytes {
+		return fmt.Errorf("read metadata snapshot: %w: it is over %d bytes", ErrSnapshotCorrupt, maxSnapshotBytes)
+	}
+	image, err := DecodeImage(data)
+	if err != nil {
+		return err
+	}
+	m.publish(image)
+	return nil
+}
+
+// imageSnapshot is an image on its way to the disk.
+type imageSnapshot struct{ image *Image }
+
+// Persist writes the image.
+func (s imageSnapshot) Persist(sink raft.SnapshotSink) error {
+	data, err := s.image.Encode()
+	if err == nil {
+		_, err = sink.Write(data)
+	}
+	if err != nil {
+		if cancelErr := sink.Cancel(); cancelErr != nil {
+			return fmt.Errorf("write metadata snapshot: %w (and cancel: %w)", err, cancelErr)
+		}
+		return fmt.Errorf("write metadata snapshot: %w", err)
+	}
+	if err := sink.Close(); err != nil {
+		return fmt.Errorf("finish metadata snapshot: %w", err)
+	}
+	return nil
+}
+
+// Release has nothing to free.
+func (s imageSnapshot) Release() {}
