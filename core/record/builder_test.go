@@ -17,7 +17,7 @@ func sample(n, size int) []Record {
 		r := Record{
 			OffsetDelta: int32(i), Timestamp: 1_700_000_000_000 + int64(i%7),
 			Key:   fmt.Appendf(nil, "key-%d", i),
-			Value: bytes.Repeat(fmt.Appendf(nil, "value %d of the sample; ", i), 1+size/24)[:size],
+			Value: bytes.Repeat(fmt.Appendf(nil, "value %d of the sample; ", i), 1+size/20)[:size],
 		}
 		switch i % 5 {
 		case 1:
