@@ -148,3 +148,11 @@ func (in *Input) offset(r *record.Record) int64 {
 	}
 	return in.BaseOffset + int64(r.OffsetDelta)
 }
+
+// Offset is the offset of record i, or -1.
+func (in *Input) Offset(i int) int64 {
+	if i >= len(in.Records) {
+		return -1
+	}
+	return in.offset(&in.Records[i])
+}

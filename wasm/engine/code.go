@@ -1,0 +1,112 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tetratelabs/wazero"
+
+	"github.com/wasmill/wasmill/wasm/module"
+)
+
+// code is a compiled module and everything that was made from it. It lives while somebody holds a
+// reference: each Module handle is one, and each open pool is one.
+type code struct {
+	engine *Engine
+	hash   [32]byte
+	refs   int // guarded by Engine.mu
+
+	ready chan struct{} // closed when the build is over; the fields below are set by then
+	err   error
+	info  module.Info
+
+	runtime  wazero.Runtime
+	compiled wazero.CompiledModule
+	cache    wazero.CompilationCache // nil without a cache directory
+
+	destroyed sync.Once
+
+	mu    sync.Mutex // taken after Engine.mu, before Pool.mu
+	pools map[poolKey]*Pool
+}
+
+// failed tells whether the build is over and was in vain.
+func (c *code) failed() bool {
+	select {
+	case <-c.ready:
+		return c.err != nil
+	default:
+		return false
+	}
+}
+
+// shutdown closes all pools, whoever still holds them, and waits until no call runs.
+func (c *code) shutdown(ctx context.Context) error {
+	select {
+	case <-c.ready:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	c.mu.Lock()
+	pools := make([]*Pool, 0, len(c.pools))
+	for _, p := range c.pools {
+		pools = append(pools, p)
+	}
+	c.mu.Unlock()
+	for _, p := range pools {
+		p.shutdown()
+	}
+	for _, p := range pools {
+		select {
+		case <-p.drained:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// destroy frees the machine code. No instance may be left.
+func (c *code) destroy() {
+	c.destroyed.Do(func() {
+		if err := c.free(); err != nil {
+			c.engine.opts.Logger.Error("freeing a module", "hash", c.hash[:6], "error", err)
+		}
+	})
+}
+
+// free closes what compile made, in reverse order. A CompiledModule that is not closed keeps its machine
+// code mapped for as long as the process lives.
+func (c *code) free() error {
+	ctx := context.Background()
+	var errs []error
+	if c.compiled != nil {
+		errs = append(errs, c.compiled.Close(ctx))
+	}
+	if c.runtime != nil {
+		errs = append(errs, c.runtime.Close(ctx))
+	}
+	if c.cache != nil {
+		errs = append(errs, c.cache.Close(ctx))
+	}
+	c.compiled, c.runtime, c.cache = nil, nil, nil
+	return errors.Join(errs...)
+}
+
+// Module is a handle to a compiled module.
+type Module struct {
+	code     *code
+	released atomic.Bool
+}
+
+// Info describes the module. Its fields are what the module said without a configuration.
+func (m *Module) Info() Info { return m.code.info }
+
+// Release gives the handle up; pools made from it stay usable. Idempotent.
+func (m *Module) Release() {
+	if m.released.CompareAndSwap(false, true) {
+		m.code.engine.release(m.code)
+	}
+}

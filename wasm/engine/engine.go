@@ -1,0 +1,187 @@
+// Package engine runs transforms. It takes an upload through the steps of build.go, keeps one compiled
+// copy of every module that is in use, and lends instances of it to one call at a time.
+//
+// Modules do not trust each other and nobody trusts them: each has a WebAssembly runtime of its own,
+// sees no file, no network and no other module, and an instance whose call failed is thrown away.
+//
+// A module that loops holds its core until it returns: compiled code has no preemption point until the
+// meter step of build.go exists. wazero's WithCloseOnContextDone is no way out: it costs 8-20 times the
+// speed of tight loops and does not stop recursion.
+package engine
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/wasmill/wasmill/wasm/module"
+)
+
+// ErrClosed: the engine or the pool was closed before or during the call.
+var ErrClosed = errors.New("wasm engine is closed")
+
+// ErrInvalidModule is wrapped by every error that says that an upload cannot be a transform.
+var ErrInvalidModule = module.ErrInvalid
+
+// Info describes a module; see package module.
+type Info = module.Info
+
+// Options configure an Engine. The zero value is usable.
+type Options struct {
+	CacheDir           string // compiled code is kept here, mode 0700; empty: not at all
+	MaxMemoryBytes     int64  // the most that a stage may ask for per instance; default 256 MiB
+	DefaultMemoryBytes int64  // what a stage gets that asks for nothing; default 64 MiB
+	MaxInstances       int    // per pool; default GOMAXPROCS
+	AllowInterpreter   bool   // run about 47 times slower where the compiler is not supported, rather than refuse
+	Logger             *slog.Logger
+	Observer           Observer
+	Now                func() time.Time // wall clock
+}
+
+func (o Options) orDefault() Options {
+	o.MaxMemoryBytes = cmp.Or(o.MaxMemoryBytes, 256<<20)
+	o.DefaultMemoryBytes = min(cmp.Or(o.DefaultMemoryBytes, 64<<20), o.MaxMemoryBytes)
+	o.MaxInstances = cmp.Or(o.MaxInstances, runtime.GOMAXPROCS(0))
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Observer == nil {
+		o.Observer = NoObserver{}
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+// maxMemory is where bit 63 of a result would be needed for an address.
+const maxMemory = 1 << 31
+
+// Engine compiles modules and owns everything that runs them. Safe for concurrent use.
+type Engine struct {
+	opts        Options
+	interpreter bool
+	compiling   chan struct{} // one token per compilation under way: compilers are hungry
+
+	mu     sync.Mutex
+	closed bool
+	codes  map[[sha256.Size]byte]*code // in use; guarded by mu, and so is code.refs
+}
+
+// New makes an engine. It refuses to run where wazero's compiler is not supported, unless the options
+// allow the interpreter.
+func New(opts Options) (*Engine, error) {
+	opts = opts.orDefault()
+	if opts.MaxMemoryBytes < module.PageSize || opts.MaxMemoryBytes > maxMemory {
+		return nil, fmt.Errorf("wasm engine: memory limit of %d bytes is not within %d and %d", opts.MaxMemoryBytes, module.PageSize, maxMemory)
+	}
+	e := &Engine{opts: opts, compiling: make(chan struct{}, 2), codes: map[[sha256.Size]byte]*code{}}
+	if err := compilerSupported(); err != nil {
+		if !opts.AllowInterpreter {
+			return nil, fmt.Errorf("wasm engine: %w; the interpreter is about 47 times slower and must be allowed explicitly", err)
+		}
+		opts.Logger.Warn("transforms run in the interpreter", "reason", err)
+		e.interpreter = true
+	}
+	if opts.CacheDir != "" {
+		if err := prepareCacheDir(opts.CacheDir); err != nil {
+			return nil, fmt.Errorf("wasm engine: %w", err)
+		}
+	}
+	return e, nil
+}
+
+// prepareCacheDir makes sure that nobody else can plant machine code in the cache.
+func prepareCacheDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("compile cache: %w", err)
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return fmt.Errorf("compile cache: %w", err)
+	}
+	return nil
+}
+
+// Inspect tells whether wasm can be a transform, without running or compiling it.
+func Inspect(wasm []byte) (Info, error) { return module.Inspect(wasm, module.Limits{}) }
+
+// Observer is what the engine reports to.
+func (e *Engine) Observer() Observer { return e.opts.Observer }
+
+// Compile takes wasm through all steps, or joins whoever is doing that, or returns what is there already.
+// The caller owns the handle and must release it. wasm may be reused after the return.
+func (e *Engine) Compile(ctx context.Context, wasm []byte) (*Module, error) {
+	hash := sha256.Sum256(wasm)
+	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		return nil, ErrClosed
+	}
+	c, found := e.codes[hash]
+	if !found {
+		c = &code{engine: e, hash: hash, ready: make(chan struct{}), pools: map[poolKey]*Pool{}}
+		e.codes[hash] = c
+	}
+	c.refs++
+	e.mu.Unlock()
+
+	if !found {
+		c.err = c.build(ctx, wasm)
+		close(c.ready)
+	}
+	select {
+	case <-c.ready:
+	case <-ctx.Done():
+		e.release(c)
+		return nil, fmt.Errorf("compile module %x: %w", hash[:6], ctx.Err())
+	}
+	if c.err != nil {
+		e.release(c)
+		return nil, c.err
+	}
+	return &Module{code: c}, nil
+}
+
+// release gives up one reference. The last one out of a failed build makes room for the next attempt.
+func (e *Engine) release(c *code) {
+	e.mu.Lock()
+	c.refs--
+	last := c.refs == 0
+	if (last || c.failed()) && e.codes[c.hash] == c {
+		delete(e.codes, c.hash)
+	}
+	e.mu.Unlock()
+	if last {
+		c.destroy()
+	}
+}
+
+// Close refuses new work, waits for calls under way until ctx ends, and frees every module, pool and
+// instance. Idempotent.
+func (e *Engine) Close(ctx context.Context) error {
+	e.mu.Lock()
+	e.closed = true
+	codes := make([]*code, 0, len(e.codes))
+	for _, c := range e.codes {
+		c.refs++
+		codes = append(codes, c)
+	}
+	clear(e.codes)
+	e.mu.Unlock()
+	var errs []error
+	for _, c := range codes {
+		if err := c.shutdown(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("close module %x: %w", c.hash[:6], err))
+			continue // still running: freeing its code now would crash it
+		}
+		c.destroy()
+	}
+	return errors.Join(errs...)
+}

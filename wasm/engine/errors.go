@@ -1,0 +1,56 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/tetratelabs/wazero/sys"
+
+	"github.com/wasmill/wasmill/wasm/abi"
+)
+
+// GuestError is a failure that the module is to blame for: a trap, an exit, an answer that breaks the
+// rules, or its own word that the call failed. Everything else that a call can return is not the
+// module's fault, nor that of a record.
+type GuestError struct {
+	Module string // label of the pool
+	Op     string // what it was asked to do, for example "process"
+	Cause  error
+}
+
+func (e *GuestError) Error() string { return e.Module + ": " + e.Op + ": " + e.Reason() }
+
+// Unwrap returns the cause, for example an *abi.Failure, abi.ErrBounds or a *sys.ExitError.
+func (e *GuestError) Unwrap() error { return e.Cause }
+
+// Reason is the cause in one line, without the stack that a trap carries.
+func (e *GuestError) Reason() string {
+	var failure *abi.Failure
+	var exit *sys.ExitError
+	switch {
+	case errors.As(e.Cause, &failure):
+		return failure.Message
+	case errors.As(e.Cause, &exit):
+		return fmt.Sprintf("the module exited with code %d", exit.ExitCode())
+	}
+	return firstLine(e.Cause)
+}
+
+// RefusedError: the module did not accept its configuration.
+type RefusedError struct {
+	Code int32
+	Log  string // the last line that the module logged while it looked at it; may be empty
+}
+
+func (e *RefusedError) Error() string {
+	if e.Log == "" {
+		return fmt.Sprintf("the module refused its configuration with code %d", e.Code)
+	}
+	return fmt.Sprintf("the module refused its configuration with code %d: %s", e.Code, e.Log)
+}
+
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return strings.TrimPrefix(strings.TrimSuffix(line, " (recovered by wazero)"), "wasm error: ")
+}
