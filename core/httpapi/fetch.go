@@ -1,0 +1,256 @@
+package httpapi
+
+import (
+	"context"
+	"strconv"
+	"sync"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/wasmill/wasmill/core/broker"
+	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/core/record"
+)
+
+// Response headers of a fetch.
+const (
+	headerHighWatermark = "Wasmill-High-Watermark"
+	headerLogStart      = "Wasmill-Log-Start-Offset"
+	headerNextOffset    = "Wasmill-Next-Offset"
+	headerLeader        = "Wasmill-Leader"
+)
+
+// fetchRecords reads one partition; the form of the answer follows from Accept.
+func (c *call) fetchRecords() error {
+	topic := c.param(0)
+	partition, err := c.partition(1)
+	if err != nil {
+		return err
+	}
+	q, err := parseFetchQuery(c.http.QueryArgs(), &c.s.opts)
+	if err != nil {
+		return err
+	}
+	form, err := c.fetchForm(&q)
+	if err != nil {
+		return err
+	}
+	if form == mediaSSE {
+		if err := c.resume(&q, partition); err != nil {
+			return err
+		}
+	}
+	if q.offset < 0 {
+		if q.offset, err = c.s.broker.ResolveOffset(c.ctx, topic, partition, q.spec); err != nil {
+			return err
+		}
+	}
+	part := broker.FetchPartition{Topic: topic, Partition: partition, Offset: q.offset, MaxBytes: q.maxBytes, Stages: q.stages}
+	if q.follow {
+		return c.follow(part, &q, form)
+	}
+	c.one[0] = part
+	fp, err := c.fetchOne(broker.FetchRequest{Partitions: c.one[:], MinBytes: q.minBytes, Wait: q.wait})
+	if err != nil {
+		return err
+	}
+	if form == mediaBatches {
+		c.setFetchHeaders(fp, fp.NextOffset)
+		c.answerRaw(fasthttp.StatusOK, mediaBatches, fp.Batches)
+		return nil
+	}
+	return c.answerRecords(fp, q.offset, form)
+}
+
+// fetchForm chooses the form of the answer. Only NDJSON and event streams can follow; an event
+// stream does unless it is told not to.
+func (c *call) fetchForm(q *fetchQuery) (string, error) {
+	offers := []string{mediaJSON, mediaBatches, mediaNDJSON, mediaSSE}
+	if q.follow {
+		offers = []string{mediaNDJSON, mediaSSE}
+	}
+	form, err := negotiate(c.http.Request.Header.Peek(fasthttp.HeaderAccept), offers)
+	if err == nil && form == mediaSSE && !q.followed {
+		q.follow = true
+	}
+	return form, err
+}
+
+// fetchOne fetches the request's single partition. The answer is released when the call closes.
+func (c *call) fetchOne(req broker.FetchRequest) (*broker.FetchedPartition, error) {
+	if err := c.fetchAll(req); err != nil {
+		return nil, err
+	}
+	fp := &c.fetch.Partitions[0]
+	if fp.Err != nil {
+		return nil, withBounds(fp)
+	}
+	return fp, nil
+}
+
+// fetchAll fetches into the call and counts what it got against the answers' budget. A wait that a
+// shutdown cut short is followed by a look at what is there.
+func (c *call) fetchAll(req broker.FetchRequest) error {
+	resp, err := c.s.broker.Fetch(c.ctx, req)
+	if err != nil && c.s.polls.Err() != nil && c.s.base.Err() == nil {
+		req.Wait, req.MinBytes = 0, 0
+		resp, err = c.s.broker.Fetch(context.WithoutCancel(c.ctx), req)
+	}
+	if err != nil {
+		return err
+	}
+	c.fetch = resp
+	n := 0
+	for i := range resp.Partitions {
+		n += len(resp.Partitions[i].Batches)
+	}
+	return c.hold(n)
+}
+
+// withBounds adds to an offset out of range what the client needs to go on.
+func withBounds(fp *broker.FetchedPartition) *errcode.Error {
+	if fp.Err.Code != errcode.OffsetOutOfRange {
+		return fp.Err
+	}
+	e := fp.Err
+	if _, ok := e.Fields["log_start_offset"]; !ok {
+		e = e.With("log_start_offset", fp.LogStartOffset)
+	}
+	if _, ok := e.Fields["high_watermark"]; !ok {
+		e = e.With("high_watermark", fp.HighWatermark)
+	}
+	return e
+}
+
+func (c *call) setFetchHeaders(fp *broker.FetchedPartition, next int64) {
+	c.setInt(headerHighWatermark, fp.HighWatermark)
+	c.setInt(headerLogStart, fp.LogStartOffset)
+	c.setInt(headerNextOffset, next)
+	if c.s.opts.Leader != "" {
+		c.http.Response.Header.Set(headerLeader, c.s.opts.Leader)
+	}
+}
+
+// answerRecords answers one partition's records as JSON or NDJSON.
+func (c *call) answerRecords(fp *broker.FetchedPartition, from int64, form string) error {
+	out := c.buffer(2*len(fp.Batches) + 256)
+	w := recordWriter{partition: fp.Partition, from: from, max: c.s.opts.MaxJSONBytes}
+	if form == mediaJSON {
+		out.b = append(out.b, `{"topic":`...)
+		out.b = appendLoose(out.b, fp.Topic)
+		out.b = append(out.b, `,"partition":`...)
+		out.b = strconv.AppendInt(out.b, int64(fp.Partition), 10)
+		out.b = append(out.b, `,"records":[`...)
+		w.between = ','
+	} else {
+		w.after = "\n"
+	}
+	var err error
+	if out.b, err = w.appendAll(out.b, fp.Batches); err != nil {
+		return err
+	}
+	next := w.next(fp)
+	if form == mediaJSON {
+		out.b = append(out.b, ']')
+		out.b = appendOffsets(out.b, fp, next)
+		out.b = append(out.b, '}')
+	}
+	if err := c.hold(len(out.b)); err != nil {
+		return err
+	}
+	c.setFetchHeaders(fp, next)
+	c.answerOut(fasthttp.StatusOK, form)
+	return nil
+}
+
+// appendOffsets appends the members that tell where a partition and its reader stand.
+func appendOffsets(dst []byte, fp *broker.FetchedPartition, next int64) []byte {
+	dst = append(dst, `,"high_watermark":`...)
+	dst = strconv.AppendInt(dst, fp.HighWatermark, 10)
+	dst = append(dst, `,"log_start_offset":`...)
+	dst = strconv.AppendInt(dst, fp.LogStartOffset, 10)
+	dst = append(dst, `,"next_offset":`...)
+	return strconv.AppendInt(dst, next, 10)
+}
+
+// recordWriter writes the records of fetched batches as JSON.
+type recordWriter struct {
+	partition int32
+	from      int64 // records before this offset are left out
+	max       int   // bytes after which no further record is begun
+	between   byte  // separates records; 0 for nothing
+	before    func(dst []byte, offset int64) []byte
+	after     string
+
+	count    int   // records written
+	full     bool  // max was reached: the rest was left out
+	fullNext int64 // offset of the first record left out
+}
+
+// decoding is the memory for taking batches apart.
+type decoding struct {
+	decoder record.Decoder
+	records []record.Record
+}
+
+var decodings = sync.Pool{New: func() any { return &decoding{} }}
+
+// appendAll appends the records of batches that stand back to back.
+func (w *recordWriter) appendAll(dst, batches []byte) ([]byte, error) {
+	d := decodings.Get().(*decoding)
+	defer func() {
+		clear(d.records[:cap(d.records)])
+		if cap(d.records) <= keptRecords {
+			decodings.Put(d)
+		}
+	}()
+	start := len(dst)
+	for b, err := range record.All(batches) {
+		if err != nil {
+			return dst, corrupt(w.partition, err)
+		}
+		if b.IsControl() || b.NextOffset() <= w.from {
+			continue
+		}
+		if d.records, err = d.decoder.Decode(b, d.records[:0]); err != nil {
+			return dst, corrupt(w.partition, err)
+		}
+		for i := range d.records {
+			offset := b.BaseOffset() + int64(d.records[i].OffsetDelta)
+			if offset < w.from {
+				continue
+			}
+			if w.count > 0 && len(dst)-start >= w.max {
+				w.full, w.fullNext = true, offset
+				return dst, nil
+			}
+			dst = w.appendOne(dst, offset, &d.records[i])
+		}
+	}
+	return dst, nil
+}
+
+func (w *recordWriter) appendOne(dst []byte, offset int64, r *record.Record) []byte {
+	if w.count > 0 && w.between != 0 {
+		dst = append(dst, w.between)
+	}
+	w.count++
+	if w.before != nil {
+		dst = w.before(dst, offset)
+	}
+	dst = appendRecord(dst, w.partition, offset, r)
+	return append(dst, w.after...)
+}
+
+// next is the offset to ask for after what was written.
+func (w *recordWriter) next(fp *broker.FetchedPartition) int64 {
+	if w.full {
+		return w.fullNext
+	}
+	return fp.NextOffset
+}
+
+// corrupt is the error of stored bytes that cannot be taken apart.
+func corrupt(partition int32, err error) error {
+	return errcode.New(errcode.CorruptMessage, "records of partition %d cannot be read: %w; fetch them as %s to get past them", partition, err, mediaBatches)
+}

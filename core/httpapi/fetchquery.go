@@ -1,0 +1,153 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"strconv"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/wasmill/wasmill/core/broker"
+	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/core/metadata"
+)
+
+// fetchQuery is what the query of a fetch asks for.
+type fetchQuery struct {
+	offset   int64             // -1: spec names the place
+	spec     broker.OffsetSpec // earliest when the query names no offset
+	maxBytes int
+	minBytes int
+	wait     time.Duration
+	follow   bool
+	followed bool // follow was given
+	stages   []metadata.Stage
+}
+
+// maxStages bounds an ad-hoc read pipeline.
+const maxStages = 16
+
+// parseFetchQuery reads a fetch's parameters. Amounts beyond the server's limits are cut to them; a
+// parameter that is unknown, repeated or makes no sense is an error.
+func parseFetchQuery(args *fasthttp.Args, o *Options) (fetchQuery, error) {
+	q := fetchQuery{offset: -1, maxBytes: min(defaultFetchBytes, o.MaxFetchBytes), minBytes: 1}
+	var seen uint
+	for k, v := range args.All() {
+		bit, err := q.parameter(k, v, o)
+		if err != nil {
+			return q, err
+		}
+		if bit != 0 && seen&bit != 0 {
+			return q, errcode.New(errcode.InvalidRequest, "parameter %q is given twice", k)
+		}
+		seen |= bit
+	}
+	q.maxBytes = min(q.maxBytes, o.MaxFetchBytes)
+	q.minBytes = min(q.minBytes, q.maxBytes)
+	q.wait = min(q.wait, o.MaxWait)
+	return q, nil
+}
+
+// parameter takes one parameter; the bit is that of those that may stand only once.
+func (q *fetchQuery) parameter(k, v []byte, o *Options) (bit uint, err error) {
+	switch string(k) {
+	case "offset":
+		return 1, q.parseOffset(v)
+	case "max_bytes":
+		q.maxBytes, err = parseAmount(k, v, 1)
+		return 2, err
+	case "min_bytes":
+		q.minBytes, err = parseAmount(k, v, 0)
+		return 4, err
+	case "wait":
+		q.wait, err = parseWait(v)
+		return 8, err
+	case "follow":
+		q.followed = true
+		q.follow, err = parseFlag(k, v)
+		return 16, err
+	case "module":
+		if len(q.stages) == maxStages {
+			return 0, errcode.New(errcode.InvalidPipeline, "the query names more than %d modules; put the pipeline into a view", maxStages)
+		}
+		q.stages = append(q.stages, metadata.Stage{Module: string(v)})
+		return 0, nil
+	case "module_config":
+		return 0, q.parseConfig(v)
+	}
+	return 0, unknownParameter(k, "offset", "max_bytes", "min_bytes", "wait", "follow", "module", "module_config")
+}
+
+func unknownParameter(k []byte, known ...string) error {
+	return errcode.New(errcode.InvalidRequest, "this call has no parameter %q; it knows %q", clip(k), known)
+}
+
+func (q *fetchQuery) parseOffset(v []byte) error {
+	switch string(v) {
+	case "earliest":
+		q.spec.At = broker.OffsetEarliest
+		return nil
+	case "latest":
+		q.spec.At = broker.OffsetLatest
+		return nil
+	}
+	if n, err := strconv.ParseInt(string(v), 10, 64); err == nil && n >= 0 {
+		q.offset = n
+		return nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, string(v))
+	if err != nil {
+		return errcode.New(errcode.InvalidRequest,
+			"offset is %q; it must be a number from 0 on, earliest, latest, or a time such as 2006-01-02T15:04:05Z (a + in it must be written %%2B)", clip(v))
+	}
+	q.spec = broker.OffsetSpec{At: broker.OffsetAtTime, Time: t}
+	return nil
+}
+
+// parseConfig gives the last module named its configuration.
+func (q *fetchQuery) parseConfig(v []byte) error {
+	if len(q.stages) == 0 {
+		return errcode.New(errcode.InvalidRequest, "module_config must follow the module that it configures")
+	}
+	last := &q.stages[len(q.stages)-1]
+	if last.Config != nil {
+		return errcode.New(errcode.InvalidRequest, "module %q has two configurations", last.Module)
+	}
+	if !json.Valid(v) {
+		return errcode.New(errcode.InvalidJSON, "the module_config of %q is not JSON: %q", last.Module, clip(v))
+	}
+	last.Config = append(json.RawMessage(nil), v...)
+	return nil
+}
+
+// parseAmount reads a number of bytes.
+func parseAmount(k, v []byte, least int) (int, error) {
+	n, err := strconv.ParseInt(string(v), 10, 64)
+	if err != nil || n < int64(least) {
+		return 0, errcode.New(errcode.InvalidRequest, "%s is %q; it must be a number of bytes from %d on", k, clip(v), least)
+	}
+	return int(n), nil
+}
+
+// parseWait reads a duration such as 5s, or a bare number of milliseconds.
+func parseWait(v []byte) (time.Duration, error) {
+	if ms, err := strconv.ParseUint(string(v), 10, 31); err == nil {
+		return time.Duration(ms) * time.Millisecond, nil
+	}
+	d, err := time.ParseDuration(string(v))
+	if err != nil || d < 0 {
+		return 0, errcode.New(errcode.InvalidRequest, "wait is %q; it must be a duration such as 500ms or 5s, or a number of milliseconds", clip(v))
+	}
+	return d, nil
+}
+
+// parseFlag reads true or false; a parameter without a value is true.
+func parseFlag(k, v []byte) (bool, error) {
+	switch string(v) {
+	case "", "true", "1":
+		return true, nil
+	case "false", "0":
+		return false, nil
+	}
+	return false, errcode.New(errcode.InvalidRequest, "%s is %q; it must be true or false", k, clip(v))
+}

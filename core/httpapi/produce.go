@@ -1,0 +1,185 @@
+package httpapi
+
+import (
+	"bytes"
+	"sync"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/wasmill/wasmill/core/broker"
+	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/core/record"
+)
+
+// Request headers of a produce whose body is one value.
+const (
+	headerKey          = "Wasmill-Key"
+	headerRecordPrefix = "Wasmill-Header-"
+)
+
+// recordReaders keep the slices that parsed requests fill.
+var recordReaders = sync.Pool{New: func() any { return &recordReader{} }}
+
+// Slices longer than these are not kept for the next request.
+const (
+	keptRecords = 1 << 13
+	keptHeaders = 1 << 14
+)
+
+// produce appends records to a topic; the form of the body follows from Content-Type.
+func (c *call) produce() error {
+	topic := c.param(0)
+	partition, err := c.producePartition()
+	if err != nil {
+		return err
+	}
+	contentType := mediaType(c.http.Request.Header.ContentType())
+	if err := checkProduceType(contentType); err != nil {
+		return err
+	}
+	b, err := c.readBody(c.s.opts.MaxBodyBytes)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	var sent int
+	var res *broker.ProduceResult
+	switch {
+	case isMedia(contentType, mediaBatches):
+		if len(b.bytes()) == 0 {
+			return errcode.New(errcode.InvalidRequest, "the body is empty; it must hold record batches back to back")
+		}
+		res, err = c.s.broker.ProduceBatches(c.ctx, topic, partition, b.bytes())
+		sent = -1
+	case isMedia(contentType, mediaJSON):
+		res, sent, err = c.produceJSON(topic, partition, b.bytes(), (*recordReader).readJSON)
+	case isMedia(contentType, mediaNDJSON):
+		res, sent, err = c.produceJSON(topic, partition, b.bytes(), (*recordReader).readNDJSON)
+	default:
+		res, err = c.produceValue(topic, partition, b.bytes())
+		sent = 1
+	}
+	if err != nil {
+		return err
+	}
+	return c.answerProduced(res, sent)
+}
+
+// producePartition is the query's partition, AnyPartition without one. Nothing else may be asked.
+func (c *call) producePartition() (int32, error) {
+	args := c.http.QueryArgs()
+	for k := range args.All() {
+		if string(k) != "partition" {
+			return 0, unknownParameter(k, "partition")
+		}
+	}
+	v := args.Peek("partition")
+	if v == nil {
+		return broker.AnyPartition, nil
+	}
+	return parsePartition(v)
+}
+
+// checkProduceType refuses types that nobody means as the type of a record's value.
+func checkProduceType(t []byte) error {
+	const vendor = "application/vnd.wasmill."
+	switch {
+	case isMedia(t, "application/x-www-form-urlencoded"), bytes.HasPrefix(bytes.ToLower(t), []byte("multipart/")):
+		return errcode.New(errcode.UnsupportedMediaType,
+			"Content-Type %q is what tools send when they are not told one; say application/json, application/x-ndjson or %s, or the type of the value that the body is (for example text/plain)", clip(t), mediaBatches)
+	case len(t) > len(vendor) && bytes.EqualFold(t[:len(vendor)], []byte(vendor)) && !isMedia(t, mediaBatches):
+		return errcode.New(errcode.UnsupportedMediaType, "Content-Type %q cannot be produced; record batches are %s", clip(t), mediaBatches)
+	}
+	return nil
+}
+
+// produceJSON parses the whole body before any of it is handed to the broker.
+func (c *call) produceJSON(topic string, partition int32, body []byte, parse func(*recordReader, []byte) error) (*broker.ProduceResult, int, error) {
+	r := recordReaders.Get().(*recordReader)
+	defer r.recycle()
+	r.max, r.partition, r.now = c.s.opts.MaxRecords, partition, c.s.opts.Now().UnixMilli()
+	if err := parse(r, body); err != nil {
+		return nil, 0, asProblem(err)
+	}
+	if len(r.records) == 0 {
+		return nil, 0, errcode.New(errcode.InvalidRequest, "the body holds no records")
+	}
+	res, err := c.s.broker.ProduceRecords(c.ctx, topic, r.records)
+	return res, len(r.records), err
+}
+
+// recycle lets go of the body and gives the reader back.
+func (r *recordReader) recycle() {
+	records, headers := r.records, r.headers
+	*r = recordReader{}
+	if cap(records) <= keptRecords {
+		clear(records)
+		r.records = records[:0]
+	}
+	if cap(headers) <= keptHeaders {
+		clear(headers)
+		r.headers = headers[:0]
+	}
+	recordReaders.Put(r)
+}
+
+// produceValue appends one record whose value is the body. The key and headers come from the
+// request's headers; as HTTP does not keep the case of header names, record headers get lower case.
+func (c *call) produceValue(topic string, partition int32, body []byte) (*broker.ProduceResult, error) {
+	rec := broker.ProducedRecord{Partition: partition}
+	rec.Timestamp = c.s.opts.Now().UnixMilli()
+	rec.Value = body
+	h := &c.http.Request.Header
+	if key := h.Peek(headerKey); key != nil {
+		rec.Key = key
+	}
+	for name, value := range h.All() {
+		if suffix, ok := bytes.CutPrefix(name, []byte(headerRecordPrefix)); ok && len(suffix) > 0 {
+			rec.Headers = append(rec.Headers, record.RecordHeader{Key: bytes.ToLower(suffix), Value: value})
+		}
+	}
+	return c.s.broker.ProduceRecords(c.ctx, topic, []broker.ProducedRecord{rec})
+}
+
+// answerProduced tells what became of the records. sent is how many there were, -1 when only the
+// broker knows. Nothing written anywhere is an error of the request: that of its partitions, or
+// that every record was rejected.
+func (c *call) answerProduced(res *broker.ProduceResult, sent int) error {
+	failed, written := 0, 0
+	var first *errcode.Error
+	for i := range res.Partitions {
+		p := &res.Partitions[i]
+		written += p.Count
+		if p.Error != nil {
+			failed++
+			if first == nil {
+				first = p.Error
+			}
+		}
+	}
+	if sent < 0 {
+		sent = len(res.Rejected) + len(res.Dropped) + len(res.Routed) + written
+	}
+	status := fasthttp.StatusOK
+	switch {
+	case failed > 0 && failed == len(res.Partitions) && len(res.Routed) == 0:
+		return allFailed(res, first)
+	case failed > 0:
+		status = fasthttp.StatusMultiStatus
+	case len(res.Rejected) > 0 && len(res.Rejected) == sent && written == 0:
+		return errcode.New(errcode.InvalidRecord, "every record was rejected, the first with: %s; nothing was written", res.Rejected[0].Message).
+			With("topic", res.Topic).With("rejected", res.Rejected)
+	}
+	out := c.buffer(0)
+	out.b = appendProduced(out.b, res)
+	c.answerOut(status, mediaJSON)
+	return nil
+}
+
+// allFailed is the error of a request that no partition took.
+func allFailed(res *broker.ProduceResult, first *errcode.Error) error {
+	if len(res.Partitions) == 1 {
+		return first
+	}
+	return first.With("topic", res.Topic).With("partitions", res.Partitions)
+}
