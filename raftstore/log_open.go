@@ -1,0 +1,227 @@
+package raftstore
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"path"
+	"sync"
+
+	"github.com/wasmill/wasmill/core/vfs"
+)
+
+// OpenLog opens the log in dir, making the directory if it is missing. It reads the headers of all
+// segments and the frames of the last one; a torn tail is cut. Damage before it is refused with a
+// *CorruptionError.
+func OpenLog(fsys vfs.FS, dir string, o LogOptions) (*Log, error) {
+	o, err := o.complete()
+	if err != nil {
+		return nil, fmt.Errorf("open log %s: %w", dir, err)
+	}
+	l := &Log{fs: fsys, dir: dir, o: o}
+	l.keeper.changed = sync.NewCond(&l.mu)
+	if err := makeDurableDir(fsys, dir); err != nil {
+		return nil, fmt.Errorf("open log %s: %w", dir, err)
+	}
+	set, err := readSegmentSet(fsys, dir)
+	if err != nil {
+		return nil, fmt.Errorf("open log %s: %w", dir, err)
+	}
+	if err := l.adopt(set); err != nil {
+		return nil, fmt.Errorf("open log %s: %w", dir, err)
+	}
+	return l, nil
+}
+
+func (o LogOptions) complete() (LogOptions, error) {
+	if o.SegmentBytes == 0 {
+		o.SegmentBytes = DefaultSegmentBytes
+	}
+	if o.SegmentBytes < 2*segmentHeaderSize || o.SegmentBytes > maxSegmentBytes {
+		return o, fmt.Errorf("a segment size of %d bytes is not in %d..%d", o.SegmentBytes, 2*segmentHeaderSize, maxSegmentBytes)
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.newSalt == nil {
+		o.newSalt = randomSalt
+	}
+	return o, nil
+}
+
+// makeDurableDir makes dir and its parents, so that they survive a power loss.
+func makeDurableDir(fsys vfs.FS, dir string) error {
+	var missing []string
+	for d := dir; ; d = path.Dir(d) {
+		if _, err := fsys.Stat(d); err == nil || d == path.Dir(d) {
+			break
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		missing = append(missing, d)
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	if err := fsys.MkdirAll(dir); err != nil {
+		return err
+	}
+	for _, d := range missing {
+		if err := fsys.SyncDir(path.Dir(d)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// segmentSet is what a directory holds, before the tail was read.
+type segmentSet struct {
+	start    logStart
+	segments []*segment // of the log, oldest first; all but the last sealed
+	// unused have an identity, come after the last segment and were never durably activated.
+	unused []*segment
+	// leftovers are paths of files that belong to no log any more.
+	leftovers []string
+	sequence  uint64 // the greatest in the directory
+}
+
+func readSegmentSet(fsys vfs.FS, dir string) (*segmentSet, error) {
+	start, err := readStart(fsys, dir)
+	if err != nil {
+		return nil, err
+	}
+	set := &segmentSet{start: start, sequence: start.base.sequence}
+	entries, err := fsys.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var idle []*segment
+	for _, e := range entries {
+		name := path.Join(dir, e.Name())
+		if sequence, ok := parseSequence(name, indexSuffix); ok && sequence > start.base.sequence {
+			continue
+		}
+		sequence, ok := parseSequence(name, segmentSuffix)
+		if !ok {
+			if isLeftover(e.Name()) {
+				set.leftovers = append(set.leftovers, name)
+			}
+			continue
+		}
+		set.sequence = max(set.sequence, sequence)
+		if sequence <= start.base.sequence {
+			set.leftovers = append(set.leftovers, name)
+			continue
+		}
+		s, active, err := readSegment(fsys, name, sequence)
+		if err != nil {
+			return nil, err
+		}
+		if !active {
+			idle = append(idle, s)
+			continue
+		}
+		if err := set.link(s, idle); err != nil {
+			return nil, err
+		}
+		for _, u := range idle {
+			set.leftovers = append(set.leftovers, u.name)
+		}
+		idle = nil
+	}
+	set.unused = idle
+	return set, nil
+}
+
+// isLeftover tells the names of temporary and dropped files from those that are not the log's.
+func isLeftover(name string) bool {
+	for _, suffix := range []string{droppedSuffix, prepareSuffix, indexSuffix} {
+		if path.Ext(name) == suffix {
+			return true
+		}
+	}
+	return false
+}
+
+// readSegment reads a segment's header block.
+func readSegment(fsys vfs.FS, name string, sequence uint64) (s *segment, active bool, err error) {
+	f, err := fsys.OpenReadOnly(name)
+	if err != nil {
+		return nil, false, fmt.Errorf("open segment: %w", err)
+	}
+	defer f.Close()
+	block := make([]byte, segmentHeaderSize)
+	n, err := f.ReadAt(block, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, false, fmt.Errorf("read %s: %w", name, err)
+	}
+	size, err := f.Size()
+	if err != nil {
+		return nil, false, fmt.Errorf("size of %s: %w", name, err)
+	}
+	if n < len(block) {
+		return nil, false, corrupt(name, int64(n), "the file ends within the segment header")
+	}
+	s = &segment{fs: fsys, name: name}
+	if s.segmentIdentity, err = decodeIdentity(block); err != nil {
+		return nil, false, corrupt(name, 0, "%v", err)
+	}
+	if s.sequence != sequence {
+		return nil, false, corrupt(name, 0, "the file says that it is segment %d", s.sequence)
+	}
+	s.seed = frameSeed(s.salt)
+	s.cut = latestCut(block, s.seed)
+	s.segmentActivation, active = decodeActivation(block[activationPos:], s.seed)
+	if active && size < s.capacity {
+		return nil, false, corrupt(name, size, "the file ends here, but was made %d bytes long", s.capacity)
+	}
+	if !active {
+		s.capacity = size
+	}
+	s.tail.Store(s.emptyTail())
+	return s, active, nil
+}
+
+// link appends an active segment, which seals the one before it. idle are the segments without a valid
+// activation between the two.
+func (set *segmentSet) link(s *segment, idle []*segment) error {
+	before := set.start.base
+	var prev *segment
+	if n := len(set.segments); n > 0 {
+		prev = set.segments[n-1]
+		before = logBase{sequence: prev.sequence}
+	}
+	for _, u := range idle {
+		if u.sequence == s.prevSequence {
+			return corrupt(u.name, activationPos, "the activation record does not check, but segment %d continues this one", s.sequence)
+		}
+	}
+	if s.prevSequence != before.sequence {
+		return corrupt(s.name, activationPos, "it continues segment %d, which is missing: the one before it here is %d", s.prevSequence, before.sequence)
+	}
+	if prev == nil {
+		if s.baseIndex != before.index+1 || s.baseOffset != before.offset {
+			return corrupt(s.name, activationPos, "it starts at raft index %d, offset %d, but the log at %d, %d",
+				s.baseIndex, s.baseOffset, before.index+1, before.offset)
+		}
+	} else if err := prev.sealBy(&s.segmentActivation); err != nil {
+		return err
+	}
+	set.segments = append(set.segments, s)
+	return nil
+}
+
+// sealBy takes a segment's end from the activation of the one that follows.
+func (s *segment) sealBy(next *segmentActivation) error {
+	if next.prevSize < segmentHeaderSize || next.prevSize > s.capacity || next.baseIndex < s.baseIndex || next.baseOffset < s.baseOffset {
+		return corrupt(s.name, activationPos, "the segment after it says that it ends at byte %d, raft index %d, offset %d",
+			next.prevSize, next.baseIndex-1, next.baseOffset)
+	}
+	s.tail.Store(&segmentTail{
+		size: next.prevSize, lastIndex: next.baseIndex - 1, lastTerm: next.prevTerm, nextOffset: next.baseOffset,
+		maxTimestamp: next.prevMaxTimestamp, sealed: true,
+	})
+	return nil
+}
