@@ -19,6 +19,7 @@ const (
 // grows. The zero Arena is ready to use. Not safe for concurrent use.
 type Arena struct {
 	bytes   []byte // free space is bytes[len:cap]
+	used    int    // bytes handed out since Reset
 	headers []record.RecordHeader
 	topics  map[string]string
 }
@@ -28,16 +29,20 @@ func (a *Arena) Reset() {
 	if cap(a.bytes) > arenaKeep {
 		a.bytes = nil
 	}
-	a.bytes = a.bytes[:0]
+	a.bytes, a.used = a.bytes[:0], 0
 	clear(a.headers)
 	a.headers = a.headers[:0]
 }
+
+// Used is how many bytes were copied into the arena since Reset.
+func (a *Arena) Used() int { return a.used }
 
 // copy returns a copy of b that is never nil.
 func (a *Arena) copy(b []byte) []byte {
 	if free := cap(a.bytes) - len(a.bytes); free < len(b) || a.bytes == nil {
 		a.bytes = make([]byte, 0, max(arenaChunk, min(2*cap(a.bytes), arenaKeep), len(b)))
 	}
+	a.used += len(b)
 	start := len(a.bytes)
 	a.bytes = append(a.bytes, b...)
 	return a.bytes[start:len(a.bytes):len(a.bytes)]

@@ -103,7 +103,7 @@ func (c *code) compile(wasm []byte, cacheDir string) (err error) {
 // trial starts one instance with as much memory as a stage gets by default and asks for its fields.
 func (c *code) trial() error {
 	limit := max(c.engine.opts.DefaultMemoryBytes, int64(c.info.MemoryMinBytes))
-	sandbox := newSandbox(c.engine, "module", nil, limit)
+	sandbox := newSandbox(c.engine, NoObserver{}, "module", nil, limit)
 	in, err := c.instantiate(sandbox)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalidModule, err)

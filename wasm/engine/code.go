@@ -26,6 +26,7 @@ type code struct {
 	compiled wazero.CompiledModule
 	cache    wazero.CompilationCache // nil without a cache directory
 
+	starting  sync.WaitGroup // pools being made; Add under Engine.mu while it is not closed
 	destroyed sync.Once
 
 	mu    sync.Mutex // taken after Engine.mu, before Pool.mu
@@ -49,6 +50,7 @@ func (c *code) shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	c.starting.Wait()
 	c.mu.Lock()
 	pools := make([]*Pool, 0, len(c.pools))
 	for _, p := range c.pools {

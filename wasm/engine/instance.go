@@ -34,14 +34,14 @@ func (c *code) instantiate(s *sandbox) (in *instance, err error) {
 	if need := c.info.MemoryMinBytes; need > uint64(s.limit) {
 		return nil, fmt.Errorf("%s needs %d bytes of memory at the start and the stage's limit is %d; raise the limit", s.label, need, s.limit)
 	}
-	mem := &memory{limit: uint64(s.limit), grown: func(delta int64) { s.engine.opts.Observer.Memory(s.label, delta) }}
+	mem := &memory{limit: uint64(s.limit), grown: func(delta int64) { s.observer.Memory(s.label, delta) }}
 	in = &instance{sandbox: s, call: newCall(s), mask: abi.AllFields}
 	in.ctx = context.WithValue(context.Background(), callKey{}, in.call)
 	defer func() {
 		// wazero panics when the system has no memory for an instance.
 		if r := recover(); r != nil {
+			in, err = nil, errors.Join(fmt.Errorf("%s: start an instance: %v", s.label, r), mem.err)
 			mem.Free()
-			in, err = nil, fmt.Errorf("%s: start an instance: %v: %w", s.label, r, mem.err)
 		}
 	}()
 	config := wazero.NewModuleConfig().WithName("").WithStartFunctions(abi.ExportInitialize).
@@ -50,9 +50,10 @@ func (c *code) instantiate(s *sandbox) (in *instance, err error) {
 		WithEnv("GOMEMLIMIT", strconv.FormatInt(s.limit/4*3, 10))
 	in.mod, err = c.runtime.InstantiateModule(experimental.WithMemoryAllocator(in.ctx, mem), c.compiled, config)
 	if err != nil {
+		mem.Free() // wazero does so only on some of its ways out
 		return nil, in.guilty("start", err)
 	}
-	s.engine.opts.Observer.Instances(s.label, 1)
+	s.observer.Instances(s.label, 1)
 	in.alloc = in.mod.ExportedFunction(abi.ExportAlloc)
 	in.process = in.mod.ExportedFunction(abi.ExportProcess)
 	return in, nil
@@ -67,7 +68,7 @@ func (in *instance) close() {
 	if err := in.mod.Close(in.ctx); err != nil {
 		in.sandbox.engine.opts.Logger.Error("closing a module instance", "module", in.sandbox.label, "error", err)
 	}
-	in.sandbox.engine.opts.Observer.Instances(in.sandbox.label, -1)
+	in.sandbox.observer.Instances(in.sandbox.label, -1)
 }
 
 // configure hands the stage's configuration over and asks for the fields.

@@ -60,10 +60,14 @@ func (m *Module) Pool(opts PoolOptions) (*Pool, error) {
 		return nil, fmt.Errorf("%s: memory limit of %d bytes is not within 1 and %d", opts.Label, limits.MemoryBytes, most)
 	}
 	key := poolKey{label: opts.Label, config: string(raw), limits: limits}
+	if err := c.enter(); err != nil {
+		return nil, err
+	}
+	defer c.starting.Done()
 	if p := c.join(key); p != nil {
 		return p, nil
 	}
-	sandbox := newSandbox(c.engine, opts.Label, raw, limits.MemoryBytes)
+	sandbox := newSandbox(c.engine, c.engine.opts.Observer, opts.Label, raw, limits.MemoryBytes)
 	sandbox.config = values
 	first, err := c.start(sandbox)
 	if err != nil {
@@ -74,6 +78,17 @@ func (m *Module) Pool(opts PoolOptions) (*Pool, error) {
 		slots: make(chan struct{}, c.engine.opts.MaxInstances), drained: make(chan struct{}), idle: []*instance{first},
 	}
 	return c.adopt(p)
+}
+
+// enter keeps the engine's Close from freeing the code under a pool that is being made.
+func (c *code) enter() error {
+	c.engine.mu.Lock()
+	defer c.engine.mu.Unlock()
+	if c.engine.closed {
+		return ErrClosed
+	}
+	c.starting.Add(1)
+	return nil
 }
 
 // join takes a reference to a pool that is there already.
@@ -146,7 +161,7 @@ func (p *Pool) Process(ctx context.Context, in *abi.Input, arena *abi.Arena, dst
 	}
 	begin := time.Now()
 	dst, err = instance.run(in, size, p.limits, arena, dst)
-	p.code.engine.opts.Observer.Call(p.key.label, time.Since(begin), len(in.Records), size, err)
+	p.sandbox.observer.Call(p.key.label, time.Since(begin), len(in.Records), size, err)
 	p.release(instance, err == nil)
 	return dst, err
 }
@@ -200,8 +215,7 @@ func (p *Pool) release(in *instance, healthy bool) {
 	}
 }
 
-// Close gives up one reference. With the last one idle instances are freed at once, others when their call
-// ends.
+// Close gives up one reference. The last one waits for calls under way and frees all instances.
 func (p *Pool) Close() {
 	p.code.mu.Lock()
 	p.refs--
@@ -237,3 +251,6 @@ func (p *Pool) shutdown() {
 		close(p.drained)
 	}
 }
+
+// Observer is what the pool reports to.
+func (p *Pool) Observer() Observer { return p.sandbox.observer }

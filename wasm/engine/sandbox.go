@@ -18,19 +18,20 @@ import (
 // sandbox is what all instances of a pool share: who they are, their configuration, and where their words
 // and counters go.
 type sandbox struct {
-	engine *Engine
-	label  string
-	config map[string]string // top-level keys, as config_get shows them
-	raw    []byte            // what wasmill_init_v1 gets
-	limit  int64             // linear memory of one instance, bytes
-	log    *guestLog
-	meters guestMetrics
+	engine   *Engine
+	observer Observer
+	label    string
+	config   map[string]string // top-level keys, as config_get shows them
+	raw      []byte            // what wasmill_init_v1 gets
+	limit    int64             // linear memory of one instance, bytes
+	log      *guestLog
+	meters   guestMetrics
 }
 
-func newSandbox(e *Engine, label string, raw []byte, limit int64) *sandbox {
-	s := &sandbox{engine: e, label: label, raw: raw, limit: limit}
+func newSandbox(e *Engine, observer Observer, label string, raw []byte, limit int64) *sandbox {
+	s := &sandbox{engine: e, observer: observer, label: label, raw: raw, limit: limit}
 	s.log = newGuestLog(e.opts.Logger.With(slog.String("module", label)), e.opts.Now)
-	s.meters = guestMetrics{observer: e.opts.Observer, label: label}
+	s.meters = guestMetrics{observer: observer, label: label}
 	return s
 }
 

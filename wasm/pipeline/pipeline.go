@@ -1,0 +1,185 @@
+// Package pipeline runs records through the stages of a pipeline and says what becomes of each.
+//
+// Stages run in order; each sees what the ones before it left in the topic. Records that a stage routes
+// elsewhere leave the pipeline. Everything that comes of one input record, its source, shares the fate of
+// a rejection: when a stage rejects any of it, nothing of the source is written, so that a producer may
+// send it again. All other outcomes touch only the record that they befall.
+//
+// A call that fails is repeated with halves of its records, on fresh instances, until the guilty ones stand
+// alone; only they get the stage's on_error. A stage that keeps failing is paused (see breaker).
+package pipeline
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/wasmill/wasmill/wasm/abi"
+	"github.com/wasmill/wasmill/wasm/engine"
+)
+
+// ErrClosed: the pipeline was closed; take its successor and run again.
+var ErrClosed = errors.New("pipeline is closed")
+
+// OnError is what becomes of a record that a stage fails on.
+type OnError string
+
+// The policies of a stage. Empty means Reject.
+const (
+	Reject     OnError = "reject"      // the producer learns which record and why; a drop outside of write pipelines
+	Skip       OnError = "skip"        // the record passes the stage unchanged
+	Drop       OnError = "drop"        // the record is left out
+	DeadLetter OnError = "dead_letter" // the record goes to the dead-letter topic; so do records that the module rejects
+)
+
+// Limits bound one stage. Zero means the engine's default.
+type Limits struct {
+	MemoryBytes int64 // linear memory of one instance
+}
+
+// StageSpec is one stage.
+type StageSpec struct {
+	Module          string
+	Version         int
+	Hash            string // SHA-256 of the module in lower-case hex
+	Config          json.RawMessage
+	OnError         OnError
+	DeadLetterTopic string
+	Limits          Limits
+}
+
+func (s StageSpec) label() string { return fmt.Sprintf("%s@%d", s.Module, s.Version) }
+
+// Spec is a pipeline before it is compiled.
+type Spec struct {
+	Name    string // for errors
+	Version uint64
+	Place   abi.Place
+	Stages  []StageSpec
+	Now     func() time.Time // for the circuit breakers; nil: time.Now
+}
+
+// ModuleSource hands out modules by the SHA-256 of their bytes, in lower-case hex.
+type ModuleSource interface {
+	Get(ctx context.Context, hash string) ([]byte, error)
+}
+
+const maxStages = 16
+
+// Pipeline is compiled and ready. Run may be called from many goroutines.
+type Pipeline struct {
+	name    string
+	version uint64
+	place   abi.Place
+	stages  []*stage
+	now     func() time.Time
+
+	running sync.RWMutex // read-held by every Run
+	closed  bool
+}
+
+type stage struct {
+	index   int
+	label   string
+	pool    *engine.Pool
+	mask    abi.Mask
+	policy  OnError
+	dead    string // dead-letter topic
+	breaker breaker
+}
+
+// Compile prepares every stage and starts one instance of each, so that a configuration that a module
+// refuses is an error here. The caller must Close the pipeline.
+func Compile(ctx context.Context, e *engine.Engine, source ModuleSource, spec Spec) (*Pipeline, error) {
+	if len(spec.Stages) == 0 || len(spec.Stages) > maxStages {
+		return nil, fmt.Errorf("pipeline %s: %d stages, it must have 1 to %d", spec.Name, len(spec.Stages), maxStages)
+	}
+	p := &Pipeline{name: spec.Name, version: spec.Version, place: spec.Place, now: spec.Now}
+	if p.now == nil {
+		p.now = time.Now
+	}
+	for i, s := range spec.Stages {
+		st, err := compileStage(ctx, e, source, spec.Place, s)
+		if err != nil {
+			p.Close()
+			return nil, fmt.Errorf("pipeline %s: stage %d (%s): %w", spec.Name, i, s.label(), err)
+		}
+		st.index = i
+		p.stages = append(p.stages, st)
+	}
+	return p, nil
+}
+
+func compileStage(ctx context.Context, e *engine.Engine, source ModuleSource, place abi.Place, s StageSpec) (*stage, error) {
+	if err := s.validate(place); err != nil {
+		return nil, err
+	}
+	wasm, err := source.Get(ctx, s.Hash)
+	if err != nil {
+		return nil, err
+	}
+	m, err := e.Compile(ctx, wasm)
+	if err != nil {
+		return nil, err
+	}
+	defer m.Release() // the pool keeps the module
+	if sum := m.Info().SHA256; hex.EncodeToString(sum[:]) != s.Hash {
+		return nil, fmt.Errorf("its bytes have the SHA-256 %x, expected was %s; push the module again", sum, s.Hash)
+	}
+	pool, err := m.Pool(engine.PoolOptions{Label: s.label(), Config: s.Config, Limits: engine.Limits{MemoryBytes: s.Limits.MemoryBytes}})
+	if err != nil {
+		return nil, err
+	}
+	st := &stage{label: s.label(), pool: pool, mask: pool.Mask(), policy: s.OnError, dead: s.DeadLetterTopic}
+	if st.policy == "" {
+		st.policy = Reject
+	}
+	return st, nil
+}
+
+func (s StageSpec) validate(place abi.Place) error {
+	switch s.OnError {
+	case "", Reject, Skip, Drop:
+		if s.DeadLetterTopic != "" {
+			return fmt.Errorf("a dead-letter topic needs on_error %q, not %q", DeadLetter, s.OnError)
+		}
+	case DeadLetter:
+		if place == abi.PlaceView {
+			return fmt.Errorf("on_error %q: a view cannot write; use %q or %q", DeadLetter, Skip, Drop)
+		}
+		if !abi.ValidTopic([]byte(s.DeadLetterTopic)) {
+			return fmt.Errorf("on_error %q needs the name of a dead-letter topic, %q is none", DeadLetter, s.DeadLetterTopic)
+		}
+	default:
+		return fmt.Errorf("on_error %q is not known; use %q, %q, %q or %q", s.OnError, Reject, Skip, Drop, DeadLetter)
+	}
+	return nil
+}
+
+// Version is the one that the pipeline was compiled as.
+func (p *Pipeline) Version() uint64 { return p.version }
+
+// StageName is name@version of stage i, or empty when there is none.
+func (p *Pipeline) StageName(i int) string {
+	if i < 0 || i >= len(p.stages) {
+		return ""
+	}
+	return p.stages[i].label
+}
+
+// Close waits for runs under way and frees the stages. Idempotent.
+func (p *Pipeline) Close() {
+	p.running.Lock()
+	defer p.running.Unlock()
+	if p.closed {
+		return
+	}
+	p.closed = true
+	for _, s := range p.stages {
+		s.pool.Close()
+	}
+}
