@@ -146,16 +146,26 @@ func (g *Group) WaitLeader(ctx context.Context) error {
 		g.mu.Lock()
 		changed := g.changed
 		g.mu.Unlock()
+		if g.isClosed() {
+			return fmt.Errorf("wait for a leader of group %s: %w", g.name, ErrGroupClosed)
+		}
 		if _, id := g.raft.LeaderWithID(); id != "" {
 			return nil
 		}
 		select {
-		case <-changed:
-		case <-g.stop:
-			return fmt.Errorf("wait for a leader of group %s: %w", g.name, ErrGroupClosed)
+		case <-changed: // also by the watcher's end
 		case <-ctx.Done():
 			return fmt.Errorf("wait for a leader of group %s: %w", g.name, context.Cause(ctx))
 		}
+	}
+}
+
+func (g *Group) isClosed() bool {
+	select {
+	case <-g.stop:
+		return true
+	default:
+		return false
 	}
 }
 

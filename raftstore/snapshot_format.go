@@ -72,6 +72,9 @@ func decodeSnapshotHeader(h []byte, fileSize int64) (m *raft.SnapshotMeta, dataS
 	if sum := crc32.Checksum(h[snapshotSummed:], snapshotSums); sum != le.Uint32(h[12:]) {
 		return nil, 0, snapshotCorrupt("checksum of the header at byte 0 is %08x, stored %08x", sum, le.Uint32(h[12:]))
 	}
+	if le.Uint64(h[56:]) != 0 {
+		return nil, 0, snapshotCorrupt("bytes 56 to 63 are not zero")
+	}
 	m = &raft.SnapshotMeta{
 		Version: raft.SnapshotVersionMax, Index: le.Uint64(h[16:]), Term: le.Uint64(h[24:]),
 		ConfigurationIndex: le.Uint64(h[32:]),
