@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 
@@ -13,15 +14,18 @@ import (
 // machine is the state machine as raft drives it: it applies what was committed, in order, from one
 // goroutine, and publishes the image that results.
 type machine struct {
-	image   atomic.Pointer[Image] // never nil
-	applied atomic.Uint64         // raft index of the last entry seen
+	logger      *slog.Logger
+	every       uint64                // entries between snapshots
+	image       atomic.Pointer[Image] // never nil
+	snapshotted atomic.Uint64         // raft index of the newest snapshot, as far as is known
+	due         chan struct{}         // has an element when a snapshot is due
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced whenever image was
 }
 
-func newMachine() *machine {
-	m := &machine{changed: make(chan struct{})}
+func newMachine(logger *slog.Logger, every uint64) *machine {
+	m := &machine{logger: logger, every: every, due: make(chan struct{}, 1), changed: make(chan struct{})}
 	m.image.Store(NewImage())
 	return m
 }
@@ -36,8 +40,8 @@ type answer struct {
 func (m *machine) Apply(entry *raft.Log) any { return m.ApplyBatch([]*raft.Log{entry})[0] }
 
 // ApplyBatch applies entries in order and publishes the image once, before any proposer hears of it.
-// Entries without a command (configurations) only move the index, so that a snapshot after them is
-// possible.
+// Entries without a command (configurations) are taken note of by raft alone, so that a snapshot after
+// them is possible.
 func (m *machine) ApplyBatch(entries []*raft.Log) []any {
 	answers := make([]any, len(entries))
 	before := m.image.Load()
@@ -49,17 +53,22 @@ func (m *machine) ApplyBatch(entries []*raft.Log) []any {
 		var a answer
 		command, err := DecodeEntry(entry.Data)
 		if err != nil {
+			// Whoever proposed it could encode it, so this is the log of a newer broker.
+			m.logger.Error("metadata log entry is refused", "index", entry.Index, "error", err)
 			a.err = err
 		} else {
 			image, a.result, a.err = Apply(image, command)
 		}
 		answers[n] = a
 	}
-	if len(entries) > 0 {
-		m.applied.Store(entries[len(entries)-1].Index)
-	}
 	if image != before {
 		m.publish(image)
+	}
+	if len(entries) > 0 && entries[len(entries)-1].Index >= m.snapshotted.Load()+m.every {
+		select {
+		case m.due <- struct{}{}:
+		default: // asked already
+		}
 	}
 	return answers
 }
