@@ -20,7 +20,7 @@ type ConsumerOptions struct {
 	Start      string        // Earliest (default), Latest, an offset, or a time in RFC 3339 form
 	MaxBytes   int           // per partition and fetch; default 1 MiB
 	MinBytes   int           // default 1
-	Wait       time.Duration // how long a fetch waits at the end of the log; default 500 ms
+	Wait       time.Duration // how long a fetch waits at the end of the log; default 500 ms, negative for none
 	Stages     []AdHocStage  // a read pipeline for this consumer alone
 	// OnOutOfRange is asked when retention took the records away that come next: start and end are
 	// the offsets that exist. It returns where to go on, or an error to give up. nil gives up with
@@ -76,8 +76,11 @@ func NewConsumer(ctx context.Context, c *Client, o ConsumerOptions) (*Consumer, 
 	if o.MinBytes <= 0 {
 		o.MinBytes = 1
 	}
-	if o.Wait == 0 {
+	switch {
+	case o.Wait == 0:
 		o.Wait = 500 * time.Millisecond
+	case o.Wait < 0:
+		o.Wait = 0
 	}
 	first, err := startPosition(o.Start)
 	if err != nil {
@@ -104,6 +107,9 @@ func NewConsumer(ctx context.Context, c *Client, o ConsumerOptions) (*Consumer, 
 	return k, nil
 }
 
+// ErrStart is returned for a ConsumerOptions.Start that makes no sense.
+var ErrStart = errors.New("cannot start there")
+
 // startPosition reads the ways to say where to begin.
 func startPosition(start string) (position, error) {
 	p := position{Position: Position{HighWatermark: -1, LogStartOffset: -1}}
@@ -117,7 +123,7 @@ func startPosition(start string) (position, error) {
 	}
 	t, err := time.Parse(time.RFC3339Nano, start)
 	if err != nil {
-		return p, fmt.Errorf("cannot start at %q: give earliest, latest, an offset, or a time such as 2006-01-02T15:04:05Z", start)
+		return p, fmt.Errorf("%w: %q; give earliest, latest, an offset, or a time such as 2006-01-02T15:04:05Z", ErrStart, start)
 	}
 	p.start, p.notTill = start, t.UnixMilli()
 	return p, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,8 +18,8 @@ import (
 type ProducerOptions struct {
 	Topic            string
 	Codec            record.Codec  // compression of the batches; default none
-	BatchBytes       int           // a batch is sealed at this size, before compression; default 64 KiB
-	MaxRequestBytes  int           // sealed batches of a partition travel together up to this size; default 1 MiB
+	BatchBytes       int           // a batch is sent at this size, before compression; default 64 KiB
+	MaxBatchBytes    int           // and grows to this one while its forerunner is under way; default 512 KiB
 	Linger           time.Duration // how long an idle partition waits for more records; default 5 ms, negative for none
 	MaxBufferedBytes int64         // Send blocks while this much is not yet reported; default 64 MiB
 	MaxInFlight      int           // requests at a time, one per partition; default 8
@@ -33,7 +34,8 @@ func (o ProducerOptions) withDefaults() ProducerOptions {
 		}
 	}
 	def(&o.BatchBytes, 64<<10)
-	def(&o.MaxRequestBytes, 1<<20)
+	def(&o.MaxBatchBytes, 512<<10)
+	o.MaxBatchBytes = max(o.MaxBatchBytes, o.BatchBytes)
 	def(&o.MaxInFlight, 8)
 	if o.Linger == 0 {
 		o.Linger = 5 * time.Millisecond
@@ -87,13 +89,14 @@ type Totals struct {
 // ErrProducerClosed is returned by Send after Close.
 var ErrProducerClosed = errors.New("the producer is closed")
 
-// ErrRecordTooLarge is returned by Send for a record that no request can carry.
-var ErrRecordTooLarge = errors.New("the record is larger than a request may be")
+// ErrRecordTooLarge is returned by Send for a record that exceeds MaxBufferedBytes.
+var ErrRecordTooLarge = errors.New("the record is larger than the producer's buffer")
 
 // Producer gathers records into record batches, per partition, and delivers them in order. It is
 // idempotent: every batch bears a producer id, an epoch and a sequence number, so that however often
-// an attempt is repeated the broker writes it once. One request per partition is under way at a
-// time; what arrives meanwhile travels together in the next one.
+// an attempt is repeated the broker writes it once. One request, of one batch, is under way per
+// partition at a time; what arrives meanwhile travels together in the next one, so batches grow with
+// the load.
 //
 // All methods are safe for concurrent use. Reports run on the partition's goroutine, in order: they
 // must not block nor call the Producer.
@@ -135,6 +138,10 @@ func NewProducer(ctx context.Context, c *Client, o ProducerOptions) (*Producer, 
 		return nil, fmt.Errorf("open producer: %w: topic %s has %d partitions", ErrBadAnswer, o.Topic, t.Partitions)
 	}
 	o = o.withDefaults()
+	if limit, err := strconv.Atoi(t.Effective["max.message.bytes"]); err == nil && limit > 0 {
+		o.MaxBatchBytes = min(o.MaxBatchBytes, limit)
+		o.BatchBytes = min(o.BatchBytes, limit)
+	}
 	p := &Producer{
 		c: c, o: o,
 		memory: semaphore.NewWeighted(o.MaxBufferedBytes),
@@ -173,7 +180,7 @@ func (p *Producer) SendTo(ctx context.Context, partition int32, r record.Record,
 	for _, h := range r.Headers {
 		weight += int64(len(h.Key) + len(h.Value) + headerOverhead)
 	}
-	if weight > p.o.MaxBufferedBytes || weight > int64(max(p.o.MaxRequestBytes, p.o.BatchBytes)) {
+	if weight > p.o.MaxBufferedBytes {
 		return fmt.Errorf("send to %s/%d: %w: %d bytes", p.o.Topic, partition, ErrRecordTooLarge, weight)
 	}
 	if err := p.memory.Acquire(ctx, weight); err != nil {

@@ -57,8 +57,7 @@ func (q *queue) add(r record.Record, weight int64, done func(Report)) error {
 		}
 		q.started = true
 	}
-	size := int(weight) // an upper bound of the record's encoded size
-	if q.open != nil && q.open.builder.Bytes()+size > q.p.o.BatchBytes {
+	if q.open != nil && (q.open.builder.Bytes()+int(weight) > q.p.o.MaxBatchBytes || q.open.count >= maxBatchRecords) {
 		q.sealLocked()
 	}
 	if q.open == nil {
@@ -67,6 +66,8 @@ func (q *queue) add(r record.Record, weight int64, done func(Report)) error {
 		q.open = &openBatch{builder: b, first: time.Now()}
 	}
 	b := q.open
+	full := q.p.o.BatchBytes
+	before := b.builder.Bytes()
 	b.builder.Append(r) // what it does not like, Build tells
 	if done != nil {
 		for len(b.done) < b.count {
@@ -77,8 +78,9 @@ func (q *queue) add(r record.Record, weight int64, done func(Report)) error {
 	b.count++
 	b.weight += weight
 	switch {
-	case b.builder.Bytes() >= q.p.o.BatchBytes || b.count >= maxBatchRecords:
-		q.sealLocked()
+	case before < full && b.builder.Bytes() >= full:
+		q.p.turn.Add(1)
+		q.signal()
 	case b.count == 1:
 		q.signal() // the linger begins
 	}
@@ -86,9 +88,11 @@ func (q *queue) add(r record.Record, weight int64, done func(Report)) error {
 }
 
 func (q *queue) sealLocked() {
+	if q.open.builder.Bytes() < q.p.o.BatchBytes {
+		q.p.turn.Add(1)
+	}
 	q.sealed = append(q.sealed, q.open)
 	q.open = nil
-	q.p.turn.Add(1)
 	q.signal()
 }
 
@@ -119,12 +123,12 @@ func (q *queue) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		batches, wait, ended := q.take(time.Now())
+		b, wait, ended := q.take(time.Now())
 		if ended {
 			return
 		}
-		if len(batches) > 0 {
-			q.deliver(batches)
+		if b != nil {
+			q.deliver(b)
 			continue
 		}
 		timer.Reset(wait)
@@ -135,15 +139,14 @@ func (q *queue) run() {
 	}
 }
 
-// take removes the batches that the next request carries: at least one sealed one, more up to
-// MaxRequestBytes. Without any it tells how long to wait for the open batch.
-func (q *queue) take(now time.Time) (batches []*openBatch, wait time.Duration, ended bool) {
+// take removes the batch that goes next. Without one it tells how long to wait for the open batch.
+func (q *queue) take(now time.Time) (b *openBatch, wait time.Duration, ended bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	wait = time.Hour
-	if q.open != nil {
+	if q.open != nil && len(q.sealed) == 0 {
 		wait = q.p.o.Linger - now.Sub(q.open.first)
-		if wait <= 0 || q.hurried || q.closed {
+		if wait <= 0 || q.hurried || q.closed || q.open.builder.Bytes() >= q.p.o.BatchBytes {
 			q.sealLocked()
 			q.hurried = false
 		}
@@ -151,12 +154,7 @@ func (q *queue) take(now time.Time) (batches []*openBatch, wait time.Duration, e
 	if len(q.sealed) == 0 {
 		return nil, wait, q.closed && q.open == nil
 	}
-	n, size := 1, q.sealed[0].builder.Bytes()
-	for n < len(q.sealed) && size+q.sealed[n].builder.Bytes() <= q.p.o.MaxRequestBytes {
-		size += q.sealed[n].builder.Bytes()
-		n++
-	}
-	batches = append(batches, q.sealed[:n]...)
-	q.sealed = append(q.sealed[:0], q.sealed[n:]...)
-	return batches, 0, false
+	b = q.sealed[0]
+	q.sealed = append(q.sealed[:0], q.sealed[1:]...)
+	return b, 0, false
 }

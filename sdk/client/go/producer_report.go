@@ -1,11 +1,12 @@
 package client
 
-// report tells every record of a delivered request what became of it.
-func (q *queue) report(batches []*openBatch, res *ProduceResult) {
+// report tells every record of a delivered batch what became of it.
+func (q *queue) report(b *openBatch, res *ProduceResult) {
 	own := ProducedPartition{Partition: q.partition, BaseOffset: -1}
 	for _, pp := range res.Partitions {
 		if pp.Partition == q.partition {
 			own = pp
+			break
 		}
 	}
 	t := &q.p.totals
@@ -13,35 +14,28 @@ func (q *queue) report(batches []*openBatch, res *ProduceResult) {
 	t.dropped.Add(int64(len(res.Dropped)))
 	t.rejected.Add(int64(len(res.Rejected)))
 	t.routed.Add(int64(len(res.Routed)))
-	var fates fates
-	index := 0
-	for _, b := range batches {
-		if b.done != nil && fates.none() {
-			fates = newFates(res)
-		}
+	if b.done != nil {
+		fates := newFates(res)
 		for i, done := range b.done {
 			if done != nil {
-				r := fates.of(index+i, own)
+				r := fates.of(i, own)
 				r.Topic, r.Partition = q.p.o.Topic, q.partition
 				done(r)
 			}
 		}
-		index += b.count
-		q.release(b)
 	}
+	q.release(b)
 }
 
-// fail reports every record of batches as failed.
-func (q *queue) fail(batches []*openBatch, err error) {
-	for _, b := range batches {
-		q.p.totals.failed.Add(int64(b.count))
-		for _, done := range b.done {
-			if done != nil {
-				done(Report{Topic: q.p.o.Topic, Partition: q.partition, Outcome: Failed, Offset: -1, Err: err})
-			}
+// fail reports every record of the batch as failed.
+func (q *queue) fail(b *openBatch, err error) {
+	q.p.totals.failed.Add(int64(b.count))
+	for _, done := range b.done {
+		if done != nil {
+			done(Report{Topic: q.p.o.Topic, Partition: q.partition, Outcome: Failed, Offset: -1, Err: err})
 		}
-		q.release(b)
 	}
+	q.release(b)
 }
 
 func (q *queue) release(b *openBatch) {
@@ -75,8 +69,6 @@ func newFates(res *ProduceResult) fates {
 	}
 	return f
 }
-
-func (f fates) none() bool { return f.dropped == nil }
 
 func (f fates) of(index int, own ProducedPartition) Report {
 	r := Report{Outcome: Kept, Offset: -1, Duplicate: own.Duplicate, Routed: f.routed[index]}

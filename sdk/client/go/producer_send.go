@@ -20,57 +20,32 @@ type identity struct {
 	sequence int32
 }
 
-// deliver sends batches in one request, or in several when the broker finds one too large, and
-// reports every record.
-func (q *queue) deliver(batches []*openBatch) {
+// deliver sends a batch and reports its records.
+func (q *queue) deliver(b *openBatch) {
 	select {
 	case q.p.slots <- struct{}{}:
 		defer func() { <-q.p.slots }()
 	case <-q.p.ctx.Done():
-		q.fail(batches, context.Cause(q.p.ctx))
+		q.fail(b, context.Cause(q.p.ctx))
 		return
 	}
-	q.deliverSlotted(batches)
-}
-
-func (q *queue) deliverSlotted(batches []*openBatch) {
-	body := q.body[:0]
-	for i, b := range batches {
-		var err error
-		if body, err = b.builder.Build(body); err != nil {
-			// The records of this batch alone are at fault: the others go without them.
-			q.fail(batches[i:i+1], fmt.Errorf("build record batch: %w", err))
-			q.deliverEach(batches[:i], batches[i+1:])
-			return
-		}
+	body, err := b.builder.Build(q.body[:0])
+	if err != nil {
+		q.fail(b, fmt.Errorf("build record batch for %s/%d: %w", q.p.o.Topic, q.partition, err))
+		return
 	}
 	q.body = body
 	res, err := q.send(body)
-	switch {
-	case err == nil:
-		q.p.totals.wireBytes.Add(int64(len(body)))
-		q.report(batches, res)
-	case len(batches) > 1 && tooLarge(err):
-		q.deliverEach(batches[:len(batches)/2], batches[len(batches)/2:])
-	default:
-		q.fail(batches, err)
+	if err != nil {
+		q.fail(b, err)
+		return
 	}
+	q.p.totals.wireBytes.Add(int64(len(body)))
+	q.report(b, res)
 }
 
-func (q *queue) deliverEach(parts ...[]*openBatch) {
-	for _, part := range parts {
-		if len(part) > 0 {
-			q.deliverSlotted(part)
-		}
-	}
-}
-
-func tooLarge(err error) bool {
-	return IsCode(err, errcode.MessageTooLarge) || IsCode(err, errcode.RecordListTooLarge)
-}
-
-// send delivers the batches in body once, with as many attempts as it takes and is safe.
-func (q *queue) send(body []byte) (*ProduceResult, error) {
+// send delivers a batch once, with as many attempts as it takes and is safe.
+func (q *queue) send(body record.Batch) (*ProduceResult, error) {
 	p := q.p
 	ctx, cancel := context.WithTimeout(p.ctx, p.o.DeliveryTimeout)
 	defer cancel()
@@ -83,9 +58,9 @@ func (q *queue) send(body []byte) (*ProduceResult, error) {
 		stale := IsCode(err, errcode.OutOfOrderSequence) || IsCode(err, errcode.InvalidProducerEpoch)
 		switch {
 		case IsCode(err, errcode.DuplicateSequence):
-			q.id.sequence += countRecords(body)
+			q.id.sequence = record.AddSequence(q.id.sequence, body.Count())
 			return &ProduceResult{Partitions: []ProducedPartition{{
-				Partition: q.partition, BaseOffset: -1, Count: int(countRecords(body)), Duplicate: true,
+				Partition: q.partition, BaseOffset: -1, Count: int(body.Count()), Duplicate: true,
 			}}}, nil
 		case stale && !unsure && attempt == 0:
 			// The broker has forgotten the sequence, and nothing of this request was written.
@@ -104,11 +79,13 @@ func (q *queue) send(body []byte) (*ProduceResult, error) {
 	}
 }
 
-// attempt sends body once, under the partition's identity.
-func (q *queue) attempt(ctx context.Context, body []byte) (*ProduceResult, error) {
-	next, err := q.stamp(ctx, body)
-	if err != nil {
-		return nil, err
+// attempt sends the batch once, under the partition's identity.
+func (q *queue) attempt(ctx context.Context, body record.Batch) (*ProduceResult, error) {
+	if !q.p.o.NotIdempotent {
+		if err := q.identify(ctx); err != nil {
+			return nil, err
+		}
+		setProducer(body, q.id.ProducerID, q.id.sequence)
 	}
 	q.p.totals.requests.Add(1)
 	r := produceCall(q.p.o.Topic, q.partition)
@@ -120,7 +97,7 @@ func (q *queue) attempt(ctx context.Context, body []byte) (*ProduceResult, error
 	if err := res.Err(); err != nil {
 		return nil, err
 	}
-	q.id.sequence = next
+	q.id.sequence = record.AddSequence(q.id.sequence, body.Count())
 	return res, nil
 }
 
@@ -133,26 +110,16 @@ func refusedUntouched(err error) bool {
 	return IsCode(err, errcode.Overloaded) || IsCode(err, errcode.ThrottlingQuotaExceeded)
 }
 
-// stamp writes the identity into every batch of body and returns the sequence number after the last.
-func (q *queue) stamp(ctx context.Context, body []byte) (next int32, err error) {
-	if q.p.o.NotIdempotent {
-		return 0, nil
+// identify makes sure that the partition has a producer id.
+func (q *queue) identify(ctx context.Context) (err error) {
+	if q.id.known {
+		return nil
 	}
-	if !q.id.known {
-		if q.id.ProducerID, err = q.p.producerID(ctx, q.id.renewed); err != nil {
-			return 0, err
-		}
-		q.id.known, q.id.sequence = true, 0
+	if q.id.ProducerID, err = q.p.producerID(ctx, q.id.renewed); err != nil {
+		return err
 	}
-	next = q.id.sequence
-	for b, err := range record.All(body) {
-		if err != nil {
-			return 0, fmt.Errorf("stamp record batch: %w", err)
-		}
-		setProducer(b, q.id.ProducerID, next)
-		next = record.AddSequence(next, b.LastOffsetDelta()+1)
-	}
-	return next, nil
+	q.id.known, q.id.sequence = true, 0
+	return nil
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -180,15 +147,4 @@ func (p *Producer) producerID(ctx context.Context, fresh bool) (ProducerID, erro
 		p.firstID = &id
 	}
 	return *p.firstID, nil
-}
-
-func countRecords(body []byte) int32 {
-	n := int32(0)
-	for b, err := range record.All(body) {
-		if err != nil {
-			break
-		}
-		n += b.Count()
-	}
-	return n
 }

@@ -1,0 +1,205 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wasmill/wasmill/core/record"
+	client "github.com/wasmill/wasmill/sdk/client/go"
+)
+
+// produceFlags are what produce is told.
+type produceFlags struct {
+	file         string
+	format       string
+	key          string
+	hasKey       bool
+	keySeparator string
+	headers      []string
+	compression  string
+	partition    int32
+	batchBytes   int
+	linger       time.Duration
+	allowRejects bool
+	progress     bool
+	maxRecord    int
+}
+
+func (a *app) produceCommand() *cobra.Command {
+	var f produceFlags
+	cmd := &cobra.Command{
+		Use:   "produce TOPIC",
+		Short: "Write records to a topic",
+		Long: `Write records to a topic, from standard input or a file.
+
+Formats:
+  lines    each line is a record's value
+  ndjson   each line is a record: {"key": ..., "value": ..., "headers": {...}, "timestamp": ..., "partition": ...}
+  json     the same records, in one array or in {"records": [...]}
+  raw      the whole input is one record's value
+  batches  record batches back to back, as 'consume --format batches' writes them
+
+Delivery is idempotent: repeated attempts never duplicate a record. What the topic's write pipeline
+did to the records is counted in the summary. When it rejected any, the exit code is 6 unless
+--allow-rejects is given; all other records are written nevertheless.`,
+		Example: `  echo hello | wasmill produce greetings
+  wasmill produce orders --file orders.ndjson --format ndjson --compression zstd
+  tail -F app.log | wasmill produce logs --header host=web-1
+  printf 'k1:v1\nk2:v2\n' | wasmill produce pairs --key-separator :
+  wasmill produce images --format raw --key logo --file logo.png`,
+		Args:              args(1, 1),
+		ValidArgsFunction: a.completeTopics(false),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			f.hasKey = cmd.Flags().Changed("key")
+			return a.produce(cmd, given[0], f)
+		},
+	}
+	fl := cmd.Flags()
+	fl.StringVarP(&f.file, "file", "f", "-", "file to read, - for standard input")
+	fl.StringVar(&f.format, "format", "lines", "lines, ndjson, json, raw or batches")
+	fl.StringVarP(&f.key, "key", "k", "", "key of every record that has none of its own")
+	fl.StringVar(&f.keySeparator, "key-separator", "", "what ends the key at the beginning of a line")
+	fl.StringArrayVarP(&f.headers, "header", "H", nil, "NAME=VALUE header of every record, repeatable")
+	fl.StringVar(&f.compression, "compression", "none", "none, gzip, snappy, lz4 or zstd")
+	fl.Int32VarP(&f.partition, "partition", "p", -1, "partition to write to; -1: by key, or in turn")
+	fl.IntVar(&f.batchBytes, "batch-bytes", 64<<10, "size at which a batch is sent")
+	fl.DurationVar(&f.linger, "linger", 5*time.Millisecond, "how long a batch waits for more records")
+	fl.IntVar(&f.maxRecord, "max-record-bytes", 8<<20, "longest line or record to take")
+	fl.BoolVar(&f.allowRejects, "allow-rejects", false, "exit with 0 although records were rejected")
+	fl.BoolVar(&f.progress, "progress", false, "show progress although there is no terminal")
+	complete(cmd, "format", "lines", "ndjson", "json", "raw", "batches")
+	complete(cmd, "compression", "none", "gzip", "snappy", "lz4", "zstd")
+	return cmd
+}
+
+// produce checks the flags, opens the input and runs the right loop.
+func (a *app) produce(cmd *cobra.Command, topic string, f produceFlags) (err error) {
+	codec, err := record.ParseCodec(f.compression)
+	if err != nil {
+		return usage(cmd, "--compression: %w", err)
+	}
+	if f.format == "batches" && (f.hasKey || f.keySeparator != "" || len(f.headers) > 0) {
+		return usage(cmd, "--format batches takes batches as they are: no --key, --key-separator, --header")
+	}
+	if f.keySeparator != "" && f.format != "lines" {
+		return usage(cmd, "--key-separator goes with --format lines alone")
+	}
+	if f.maxRecord < 1 || f.batchBytes < 1 {
+		return usage(cmd, "--max-record-bytes and --batch-bytes must be positive")
+	}
+	headers, err := headerList(cmd, f.headers)
+	if err != nil {
+		return err
+	}
+	in, total, err := a.openInput(f.file)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, in.Close()) }()
+	source, err := newSource(in, f, headers)
+	if err != nil {
+		return usage(cmd, "%w", err)
+	}
+	sum := newSummary(topic)
+	return a.withClient(func(c *client.Client) error {
+		bar := a.startProgress(f.progress, total)
+		defer bar.finish()
+		var err error
+		if f.format == "batches" {
+			err = a.produceBatches(cmd.Context(), c, in, topic, f, sum, bar)
+		} else {
+			err = a.produceRecords(cmd.Context(), c, source, client.ProducerOptions{
+				Topic: topic, Codec: codec, BatchBytes: f.batchBytes, Linger: noZero(f.linger),
+			}, sum, bar)
+		}
+		bar.finish()
+		return errors.Join(a.report(sum), err, sum.verdict(f.allowRejects))
+	})
+}
+
+// noZero lets a flag's 0 mean none, which options write as a negative number.
+func noZero(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
+}
+
+// openInput opens the file, or standard input for "-"; total is its size in bytes, -1 if unknown.
+func (a *app) openInput(name string) (in io.ReadCloser, total int64, err error) {
+	if name == "-" || name == "" {
+		if isTerminal(a.In) {
+			a.say("Reading from the terminal; end with Ctrl-D.")
+		}
+		return io.NopCloser(a.In), -1, nil
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, 0, &usageError{err: err, hint: "Name a file that can be read, or - for standard input."}
+	}
+	total = -1
+	if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
+		total = info.Size()
+	}
+	return file, total, nil
+}
+
+func headerList(cmd *cobra.Command, given []string) ([]record.RecordHeader, error) {
+	var out []record.RecordHeader
+	for _, kv := range given {
+		k, v, ok := strings.Cut(kv, "=")
+		if !ok || k == "" {
+			return nil, usage(cmd, "--header %q is not NAME=VALUE", kv)
+		}
+		out = append(out, record.RecordHeader{Key: []byte(k), Value: []byte(v)})
+	}
+	return out, nil
+}
+
+// produceRecords sends what the source yields. After an interrupt, or a fault in the input, what was
+// read before is still delivered.
+func (a *app) produceRecords(ctx context.Context, c *client.Client, src source, o client.ProducerOptions, sum *summary, bar *progress) error {
+	p, err := client.NewProducer(ctx, c, o)
+	if err != nil {
+		return err
+	}
+	err = feed(ctx, p, src, sum, bar)
+	const patience = 30 * time.Second
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	if ctx.Err() == nil {
+		closing = ctx
+	}
+	err = errors.Join(err, p.Close(closing))
+	sum.take(p.Totals())
+	return errors.Join(err, sum.failure())
+}
+
+func feed(ctx context.Context, p *client.Producer, src source, sum *summary, bar *progress) error {
+	for {
+		in, err := src.next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		done := sum.reporter(in.place)
+		if in.partition >= 0 {
+			err = p.SendTo(ctx, in.partition, in.Record, done)
+		} else {
+			err = p.Send(ctx, in.Record, done)
+		}
+		if err != nil {
+			return fmt.Errorf("%s %d: %w", src.unit(), in.place, err)
+		}
+		bar.add(1, int64(len(in.Key)+len(in.Value)))
+	}
+}
