@@ -22,6 +22,7 @@ type fetchQuery struct {
 	follow   bool
 	followed bool // follow was given
 	stages   []metadata.Stage
+	configs  []json.RawMessage
 }
 
 // maxStages bounds an ad-hoc read pipeline.
@@ -45,7 +46,7 @@ func parseFetchQuery(args *fasthttp.Args, o *Options) (fetchQuery, error) {
 	q.maxBytes = min(q.maxBytes, o.MaxFetchBytes)
 	q.minBytes = min(q.minBytes, q.maxBytes)
 	q.wait = min(q.wait, o.MaxWait)
-	return q, nil
+	return q, q.configure()
 }
 
 // parameter takes one parameter; the bit is that of those that may stand only once.
@@ -73,7 +74,7 @@ func (q *fetchQuery) parameter(k, v []byte, o *Options) (bit uint, err error) {
 		q.stages = append(q.stages, metadata.Stage{Module: string(v)})
 		return 0, nil
 	case "module_config":
-		return 0, q.parseConfig(v)
+		return 0, q.addConfig(v)
 	}
 	return 0, unknownParameter(k, "offset", "max_bytes", "min_bytes", "wait", "follow", "module", "module_config")
 }
@@ -104,19 +105,31 @@ func (q *fetchQuery) parseOffset(v []byte) error {
 	return nil
 }
 
-// parseConfig gives the last module named its configuration.
-func (q *fetchQuery) parseConfig(v []byte) error {
-	if len(q.stages) == 0 {
-		return errcode.New(errcode.InvalidRequest, "module_config must follow the module that it configures")
-	}
-	last := &q.stages[len(q.stages)-1]
-	if last.Config != nil {
-		return errcode.New(errcode.InvalidRequest, "module %q has two configurations", last.Module)
+// addConfig takes the next module_config.
+func (q *fetchQuery) addConfig(v []byte) error {
+	if len(q.configs) == maxStages {
+		return errcode.New(errcode.InvalidPipeline, "the query has more than %d module_config", maxStages)
 	}
 	if !json.Valid(v) {
-		return errcode.New(errcode.InvalidJSON, "the module_config of %q is not JSON: %q", last.Module, clip(v))
+		return errcode.New(errcode.InvalidJSON, "module_config is not JSON: %q", clip(v))
 	}
-	last.Config = append(json.RawMessage(nil), v...)
+	q.configs = append(q.configs, append(json.RawMessage(nil), v...))
+	return nil
+}
+
+// configure gives the stages their configurations, the first to the first and so on. As many as
+// there are modules or none at all: with fewer it would be a guess whose they are.
+func (q *fetchQuery) configure() error {
+	if len(q.configs) == 0 {
+		return nil
+	}
+	if len(q.configs) != len(q.stages) {
+		return errcode.New(errcode.InvalidRequest, "the query has %d module and %d module_config; give every module one ({} for none), in the same order, or none at all",
+			len(q.stages), len(q.configs))
+	}
+	for i := range q.stages {
+		q.stages[i].Config = q.configs[i]
+	}
 	return nil
 }
 

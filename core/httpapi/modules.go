@@ -81,7 +81,7 @@ func (c *call) moduleVersions() error {
 	if err != nil {
 		return err
 	}
-	return c.answerList("modules", orEmpty(versions))
+	return c.answerList("versions", orEmpty(versions))
 }
 
 func (c *call) deleteModule() error {

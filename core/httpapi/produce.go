@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"encoding/base64"
 	"sync"
 
 	"github.com/valyala/fasthttp"
@@ -14,6 +15,7 @@ import (
 // Request headers of a produce whose body is one value.
 const (
 	headerKey          = "Wasmill-Key"
+	headerKeyBase64    = "Wasmill-Key-B64" // for keys that are not plain text
 	headerRecordPrefix = "Wasmill-Header-"
 )
 
@@ -130,15 +132,33 @@ func (c *call) produceValue(topic string, partition int32, body []byte) (*broker
 	rec.Timestamp = c.s.opts.Now().UnixMilli()
 	rec.Value = body
 	h := &c.http.Request.Header
-	if key := h.Peek(headerKey); key != nil {
-		rec.Key = key
+	key, err := valueKey(h)
+	if err != nil {
+		return nil, err
 	}
+	rec.Key = key
 	for name, value := range h.All() {
 		if suffix, ok := bytes.CutPrefix(name, []byte(headerRecordPrefix)); ok && len(suffix) > 0 {
 			rec.Headers = append(rec.Headers, record.RecordHeader{Key: bytes.ToLower(suffix), Value: value})
 		}
 	}
 	return c.s.broker.ProduceRecords(c.ctx, topic, []broker.ProducedRecord{rec})
+}
+
+// valueKey is the key that the request's headers give, nil without one.
+func valueKey(h *fasthttp.RequestHeader) ([]byte, error) {
+	plain, encoded := h.Peek(headerKey), h.Peek(headerKeyBase64)
+	if encoded == nil {
+		return plain, nil
+	}
+	if plain != nil {
+		return nil, errcode.New(errcode.InvalidRequest, "%s and %s exclude each other", headerKey, headerKeyBase64)
+	}
+	key, err := base64.StdEncoding.DecodeString(string(encoded))
+	if err != nil {
+		return nil, errcode.New(errcode.InvalidRequest, "%s is not base64 (standard alphabet, padded): %w", headerKeyBase64, err)
+	}
+	return key, nil
 }
 
 // answerProduced tells what became of the records. sent is how many there were, -1 when only the
@@ -168,7 +188,7 @@ func (c *call) answerProduced(res *broker.ProduceResult, sent int) error {
 		status = fasthttp.StatusMultiStatus
 	case len(res.Rejected) > 0 && len(res.Rejected) == sent && written == 0:
 		return errcode.New(errcode.InvalidRecord, "every record was rejected, the first with: %s; nothing was written", res.Rejected[0].Message).
-			With("topic", res.Topic).With("rejected", res.Rejected)
+			With("topic", res.Topic).With("partitions", orEmpty(res.Partitions)).With("rejected", res.Rejected)
 	}
 	out := c.buffer(0)
 	out.b = appendProduced(out.b, res)

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"encoding/hex"
 	"slices"
 	"strings"
 )
@@ -48,8 +49,9 @@ func newRouter(routes []*route) *router {
 	return r
 }
 
-// find looks up a path; params alias it. HEAD finds what GET finds. When only the method does not
-// fit, route is nil and allow names the methods that would.
+// find looks up a path as it was sent; params are decoded and may alias it. A slash that is escaped
+// belongs to its segment. HEAD finds what GET finds. When only the method does not fit, route is nil
+// and allow names the methods that would.
 func (r *router) find(method, path []byte, params *[maxParams][]byte) (found *route, allow []string) {
 	if len(path) == 0 || path[0] != '/' {
 		return nil, nil
@@ -61,7 +63,7 @@ func (r *router) find(method, path []byte, params *[maxParams][]byte) (found *ro
 			return nil, nil
 		}
 		seg, tail, more := bytes.Cut(rest, []byte{'/'})
-		segments[n] = seg
+		segments[n] = unescapeSegment(seg)
 		if !more {
 			n++
 			break
@@ -99,4 +101,24 @@ func (rt *route) match(segments [][]byte, params *[maxParams][]byte) bool {
 		}
 	}
 	return true
+}
+
+// unescapeSegment resolves percent escapes; what is no escape stays as it is.
+func unescapeSegment(seg []byte) []byte {
+	if bytes.IndexByte(seg, '%') < 0 {
+		return seg
+	}
+	out := make([]byte, 0, len(seg))
+	for i := 0; i < len(seg); i++ {
+		if seg[i] == '%' && i+2 < len(seg) {
+			var c [1]byte
+			if _, err := hex.Decode(c[:], seg[i+1:i+3]); err == nil {
+				out = append(out, c[0])
+				i += 2
+				continue
+			}
+		}
+		out = append(out, seg[i])
+	}
+	return out
 }

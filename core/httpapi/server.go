@@ -132,7 +132,7 @@ func (s *Server) track(c net.Conn, state fasthttp.ConnState) {
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	c := s.newCall(ctx)
 	defer c.recoverPanic()
-	rt, allow := s.router.find(ctx.Method(), ctx.Path(), &c.params)
+	rt, allow := s.router.find(ctx.Method(), ctx.URI().PathOriginal(), &c.params)
 	if rt == nil {
 		c.fail(noRoute(ctx, allow))
 		return
