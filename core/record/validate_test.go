@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"sync"
 	"testing"
 )
 
@@ -126,6 +127,8 @@ func TestValidateRecords(t *testing.T) {
 		{"length beyond the batch", raw(t, 1, 0, 14, 0, 0, 0, 1, 1, 0), Limits{}, ErrRecord},
 		{"length too small", raw(t, 1, 0, 10, 0, 0, 0, 1, 1, 0), Limits{}, ErrRecord},
 		{"length too large for an int32", raw(t, 1, 0, 0xfe, 0xff, 0xff, 0xff, 0xff, 0x7f, 0), Limits{}, ErrRecord},
+		{"length of five bytes", raw(t, 1, 0, 0x8c, 0x80, 0x80, 0x80, 0, 0, 0, 0, 1, 1, 0), Limits{}, nil},
+		{"length of six bytes", raw(t, 1, 0, 0x8c, 0x80, 0x80, 0x80, 0x80, 0, 0, 0, 0, 1, 1, 0), Limits{}, ErrRecord},
 		{"varint without end", raw(t, 1, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff), Limits{}, ErrRecord},
 		{"key length -2", raw(t, 1, 0, 12, 0, 0, 0, 3, 1, 0), Limits{}, ErrRecord},
 		{"key beyond the record", raw(t, 1, 0, 12, 0, 0, 0, 20, 1, 0), Limits{}, ErrRecord},
@@ -199,6 +202,27 @@ func TestValidateProduced(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestConcurrentValidation shares batches and the pooled decompressors; the race detector judges.
+func TestConcurrentValidation(t *testing.T) {
+	var wg sync.WaitGroup
+	for _, codec := range codecs {
+		good := build(t, BuilderOptions{Codec: codec}, sample(300, 100))
+		bad := with(good, func(b Batch) { b[len(b)-1] ^= 0xff; b[len(b)/2] ^= 0xff })
+		for range 3 {
+			wg.Go(func() {
+				for range 20 {
+					if err := good.ValidateProduced(Limits{}); err != nil {
+						t.Errorf("%s: %v", codec, err)
+					}
+					// What is wrong must not spoil the decompressor for the next batch.
+					_ = bad.Validate(Limits{})
+				}
+			})
+		}
+	}
+	wg.Wait()
 }
 
 func TestNoAllocations(t *testing.T) {

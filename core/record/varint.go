@@ -26,16 +26,17 @@ func readLongVarint(b []byte, i int) (int64, int) {
 	return int64(u>>1) ^ -int64(u&1), i + n
 }
 
-// readVarint32 is readVarint for values that must fit an int32.
+// readVarint32 is readVarint for values that must fit an int32. Five bytes hold every one of them;
+// longer encodings are refused because other readers of the format refuse them.
 func readVarint32(b []byte, i int) (int32, int) {
 	if uint(i) < uint(len(b)) && b[i] < 0x80 {
 		return int32(b[i]>>1) ^ -int32(b[i]&1), i + 1
 	}
-	v, i := readLongVarint(b, i)
-	if v != int64(int32(v)) {
+	v, end := readLongVarint(b, i)
+	if v != int64(int32(v)) || end-i > 5 {
 		return 0, failed
 	}
-	return int32(v), i
+	return int32(v), end
 }
 
 // appendVarint appends v as a zigzag varint.
