@@ -149,7 +149,7 @@ func (l *Log) writeIndex(s *segment) {
 
 // storeIndex may fail: the index is rebuilt when it is needed.
 func (l *Log) storeIndex(s *segment, tail *segmentTail, entries []indexEntry) {
-	if err := replaceFile(l.fs, l.dir, path.Base(s.indexName()), encodeIndex(s, tail, entries), false); err != nil {
+	if err := replaceLogFile(l.fs, l.dir, path.Base(s.indexName()), encodeIndex(s, tail, entries), false); err != nil {
 		l.o.Logger.Warn("an index file could not be written; it will be rebuilt when needed", "file", s.indexName(), "err", err)
 	}
 }

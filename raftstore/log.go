@@ -78,6 +78,10 @@ type Log struct {
 	cursor       readCursor
 	loaded       loadedSegments
 
+	// front is held by whoever changes where the log starts, or takes entries away: Retain,
+	// DeleteRange, Reset. Lock order: front, mu, segment.mu; loaded.mu before segment.mu.
+	front sync.Mutex
+
 	mu       sync.Mutex // guards everything below, and is held by writers
 	closed   bool
 	active   *segment // nil while the log has no segment; its file stays open

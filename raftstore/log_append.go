@@ -60,6 +60,9 @@ func (l *Log) StoreLogs(entries []*raft.Log) error {
 	if len(entries) == 0 {
 		return nil
 	}
+	if err := l.restart(entries[0].Index); err != nil {
+		return err
+	}
 	l.mu.Lock()
 	sealed, err := l.storeLocked(entries)
 	l.staging.reset()
@@ -77,9 +80,6 @@ func (l *Log) StoreLogs(entries []*raft.Log) error {
 // storeLocked returns the segment that it sealed, if any.
 func (l *Log) storeLocked(entries []*raft.Log) (sealed *segment, err error) {
 	if err := l.usableLocked(); err != nil {
-		return nil, err
-	}
-	if err := l.followLocked(entries[0].Index); err != nil {
 		return nil, err
 	}
 	total, err := l.planLocked(entries)
@@ -120,17 +120,14 @@ func (l *Log) storeLocked(entries []*raft.Log) (sealed *segment, err error) {
 	return sealed, nil
 }
 
-// followLocked checks that index is the next one. An empty log may start anywhere.
-func (l *Log) followLocked(index uint64) error {
+// restart lets an empty log start at another index than the next: after a snapshot was installed.
+func (l *Log) restart(index uint64) error {
 	st := l.state.Load()
 	tail := st.tail()
-	if index == tail.lastIndex+1 {
+	if first, _ := st.bounds(); first != 0 || index == 0 || index == tail.lastIndex+1 {
 		return nil
 	}
-	if first, _ := st.bounds(); first != 0 || index == 0 {
-		return fmt.Errorf("%w: raft index %d after %d", ErrLogGap, index, tail.lastIndex)
-	}
-	return l.resetLocked(logBase{index: index - 1, offset: tail.nextOffset})
+	return l.Reset(index-1, 0, tail.nextOffset)
 }
 
 // planLocked makes the frames' headers, assigning offsets. Returns the frames' total size.

@@ -18,8 +18,7 @@ func (l *Log) adopt(set *segmentSet) error {
 		if err := l.adoptTail(set.segments[n-1]); err != nil {
 			return err
 		}
-		first := set.segments[0]
-		st.base = logBase{index: first.baseIndex - 1, term: first.prevTerm, offset: first.baseOffset, sequence: first.prevSequence}
+		st.base = set.segments[0].base()
 	}
 	st.startOffset = min(max(st.startOffset, st.base.offset), st.tail().nextOffset)
 	l.state.Store(st)
@@ -82,15 +81,21 @@ func (s *segment) recoverTail(f io.ReaderAt) (*segmentTail, remains, error) {
 		if !errors.As(err, &why) {
 			return nil, remains{}, fmt.Errorf("read %s: %w", s.name, err)
 		}
-		rest, err := scan.search()
-		if err != nil {
-			return nil, remains{}, fmt.Errorf("read %s: %w", s.name, err)
-		}
-		if rest.provenAt != 0 {
-			return nil, rest, corrupt(s.name, scan.pos, "%v; the frame at byte %d was written after this place was durable", why, rest.provenAt)
-		}
-		return tail, rest, nil
+		rest, err := s.judge(scan, why)
+		return tail, rest, err
 	}
+}
+
+// judge decides whether a scan that stopped within the last segment reached a torn tail, or damage.
+func (s *segment) judge(scan *frameScan, why error) (remains, error) {
+	rest, err := scan.search()
+	if err != nil {
+		return remains{}, fmt.Errorf("read %s: %w", s.name, err)
+	}
+	if rest.provenAt != 0 {
+		return rest, corrupt(s.name, scan.pos, "%v; the frame at byte %d was written after this place was durable", why, rest.provenAt)
+	}
+	return rest, nil
 }
 
 // writeCut durably voids every frame at or after pos. What lies before must be durable already.
@@ -111,7 +116,7 @@ func (s *segment) writeCut(f vfs.File, pos int64) error {
 // entries are missing. None is used again: frames of its present life may lie anywhere in it.
 func (l *Log) checkUnused(set *segmentSet) error {
 	for _, u := range set.unused {
-		if err := l.checkUnusedFile(u); err != nil {
+		if err := u.checkUnused(); err != nil {
 			return err
 		}
 		set.leftovers = append(set.leftovers, u.name)
@@ -119,13 +124,13 @@ func (l *Log) checkUnused(set *segmentSet) error {
 	return nil
 }
 
-func (l *Log) checkUnusedFile(u *segment) error {
-	f, err := l.fs.OpenReadOnly(u.name)
+func (s *segment) checkUnused() error {
+	f, err := s.fs.OpenReadOnly(s.name)
 	if err != nil {
 		return fmt.Errorf("open segment: %w", err)
 	}
 	defer f.Close()
-	return u.checkInactive(f)
+	return s.checkInactive(f)
 }
 
 // checkInactive reads no more than a few bytes of a segment that was never touched.

@@ -28,21 +28,14 @@ type Trimmed struct {
 
 // Retain drops sealed segments from the front as far as the retention allows. It never drops an entry
 // behind safeIndex, the index of the newest durable snapshot: raft could not start without it. Durable
-// when it returns.
+// when it returns. Appends and reads go on meanwhile.
 func (l *Log) Retain(p Retention, safeIndex uint64) (Trimmed, error) {
+	l.front.Lock()
+	defer l.front.Unlock()
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := l.usableLocked(); err != nil {
-		return Trimmed{}, err
-	}
-	st := l.state.Load()
 	n := l.expiredLocked(p, l.droppableLocked(safeIndex))
-	start := max(st.startOffset, min(p.BeforeOffset, st.tail().nextOffset))
-	if n == 0 && start == st.startOffset {
-		first, _ := st.bounds()
-		return Trimmed{StartOffset: start, FirstIndex: first}, nil
-	}
-	trimmed, err := l.dropBeforeLocked(n, start)
+	l.mu.Unlock()
+	trimmed, err := l.dropBefore(n, p.BeforeOffset)
 	if err != nil {
 		return trimmed, fmt.Errorf("retain: %w", err)
 	}
@@ -75,26 +68,40 @@ func (l *Log) expiredLocked(p Retention, n int) int {
 	return n
 }
 
-// dropBeforeLocked drops the first n segments and moves the log start offset to at least start.
-func (l *Log) dropBeforeLocked(n int, start int64) (Trimmed, error) {
-	st := *l.state.Load()
-	if n > 0 {
-		first := st.segments[n]
-		st.base = logBase{index: first.baseIndex - 1, term: first.prevTerm, offset: first.baseOffset, sequence: first.prevSequence}
+// dropBefore drops the first n segments and moves the log start offset to at least start, as far as
+// the log reaches. The caller holds front, so that the front of the log stays what it is.
+func (l *Log) dropBefore(n int, start int64) (Trimmed, error) {
+	l.mu.Lock()
+	err := l.usableLocked()
+	st := l.state.Load()
+	l.mu.Unlock()
+	if err != nil {
+		return Trimmed{}, err
 	}
-	st.startOffset = max(start, st.base.offset)
-	if err := writeStart(l.fs, l.dir, logStart{base: st.base, startOffset: st.startOffset}); err != nil {
+	base := st.base
+	if n > 0 {
+		base = st.segments[n].base()
+	}
+	start = max(st.startOffset, base.offset, min(start, st.tail().nextOffset))
+	trimmed := Trimmed{Segments: n, StartOffset: start}
+	trimmed.FirstIndex, _ = st.bounds()
+	if n == 0 && start == st.startOffset {
+		return trimmed, nil
+	}
+	if err := writeStart(l.fs, l.dir, logStart{base: base, startOffset: start}); err != nil {
 		return Trimmed{}, l.startUncertain(err)
 	}
-	gone := st.segments[:n]
-	st.segments = st.segments[n:]
-	l.state.Store(&st)
-	trimmed := Trimmed{Segments: n, StartOffset: st.startOffset}
-	trimmed.FirstIndex, _ = st.bounds()
+	l.mu.Lock()
+	now := *l.state.Load()
+	gone := now.segments[:n]
+	now.segments, now.base, now.startOffset = now.segments[n:], base, start
+	l.state.Store(&now)
+	l.keeper.held = l.keeper.held && n == 0
+	l.mu.Unlock()
+	trimmed.FirstIndex, _ = now.bounds()
 	for _, s := range gone {
 		trimmed.Bytes += s.tail.Load().size
 		l.discard(s, s.name)
 	}
-	l.keeper.held = l.keeper.held && n == 0
 	return trimmed, nil
 }

@@ -85,11 +85,11 @@ func readStart(fsys vfs.FS, dir string) (logStart, error) {
 
 // writeStart replaces the start file durably.
 func writeStart(fsys vfs.FS, dir string, s logStart) error {
-	return replaceFile(fsys, dir, startFile, s.encode(), true)
+	return replaceLogFile(fsys, dir, startFile, s.encode(), true)
 }
 
-// replaceFile puts a whole small file in place of an older one; durably, if asked to, when it returns.
-func replaceFile(fsys vfs.FS, dir, name string, content []byte, durable bool) error {
+// replaceLogFile puts a whole small file in place of an older one; durably, if asked to, when it returns.
+func replaceLogFile(fsys vfs.FS, dir, name string, content []byte, durable bool) error {
 	temp := path.Join(dir, name+prepareSuffix)
 	err := fsys.Remove(temp)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

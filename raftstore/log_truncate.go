@@ -12,34 +12,39 @@ import (
 // log does not hold is ignored). A range that reaches the last index is a truncation, durable when it
 // returns. Another one that starts at the first index drops whole segments only: entries that share a
 // segment with later ones stay.
-func (l *Log) DeleteRange(min, max uint64) error {
+func (l *Log) DeleteRange(from, to uint64) error {
+	l.front.Lock()
+	defer l.front.Unlock()
+	if err := l.Failed(); err != nil {
+		return err
+	}
+	first, last := l.state.Load().bounds()
+	switch {
+	case first == 0 || from > last || to < first || from > to:
+		return nil
+	case to >= last:
+		return l.truncate(max(from, first))
+	case from <= first:
+		l.mu.Lock()
+		n := l.droppableLocked(to)
+		l.mu.Unlock()
+		_, err := l.dropBefore(n, 0)
+		return err
+	default:
+		return fmt.Errorf("delete raft indexes %d to %d of %d to %d: not at an end of the log", from, to, first, last)
+	}
+}
+
+func (l *Log) truncate(index uint64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.usableLocked(); err != nil {
 		return err
 	}
-	first, last := l.state.Load().bounds()
-	switch {
-	case first == 0 || min > last || max < first || min > max:
-		return nil
-	case max >= last:
-		if err := l.truncateLocked(maxIndex(min, first)); err != nil {
-			return l.fail(fmt.Errorf("truncate from raft index %d: %w", min, err))
-		}
-		return nil
-	case min <= first:
-		_, err := l.dropBeforeLocked(l.droppableLocked(max), l.state.Load().startOffset)
-		return err
-	default:
-		return fmt.Errorf("delete raft indexes %d to %d of %d to %d: not at an end of the log", min, max, first, last)
+	if err := l.truncateLocked(index); err != nil {
+		return l.fail(fmt.Errorf("truncate from raft index %d: %w", index, err))
 	}
-}
-
-func maxIndex(a, b uint64) uint64 {
-	if a > b {
-		return a
-	}
-	return b
+	return nil
 }
 
 // truncateLocked removes all entries from index on, which the log holds. Later segments go first, each
@@ -141,6 +146,8 @@ func (s openSegment) tailBefore(index uint64) (*segmentTail, error) {
 // Reset empties the log and lets it start anew behind an entry that a snapshot holds: the next entry
 // must be index+1, and its records start at offset. Durable when it returns.
 func (l *Log) Reset(index, term uint64, offset int64) error {
+	l.front.Lock()
+	defer l.front.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.usableLocked(); err != nil {
@@ -212,7 +219,7 @@ func (l *Log) discard(s *segment, name string) {
 	s.drop(func(f vfs.File) {
 		closeFile(f)
 		_ = l.fs.Remove(index)
-		if r := l.o.Recycler; r == nil || !r.put(l.fs, name, s.capacity) {
+		if r := l.o.Recycler; r == nil || !r.put(name) {
 			if err := l.fs.Remove(name); err != nil {
 				l.o.Logger.Warn("a dropped segment could not be removed", "file", name, "err", err)
 			}

@@ -69,6 +69,11 @@ func parseSequence(name, suffix string) (uint64, bool) {
 	return n, err == nil && n > 0
 }
 
+// base is the place in the log before the segment's first entry.
+func (s *segment) base() logBase {
+	return logBase{index: s.baseIndex - 1, term: s.prevTerm, offset: s.baseOffset, sequence: s.prevSequence}
+}
+
 // emptyTail is the tail of a segment without frames.
 func (s *segment) emptyTail() *segmentTail {
 	return &segmentTail{
