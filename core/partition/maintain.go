@@ -1,0 +1,89 @@
+package partition
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/wasmill/wasmill/raftstore"
+)
+
+// Rolled tells whether a segment was sealed since the last Maintain.
+func (p *Partition) Rolled() bool { return p.rolled.Load() }
+
+// Maintain does what a partition needs now and then: a snapshot, so that a restart reads the tail and
+// not the log, and retention. Not safe for concurrent use with itself.
+func (p *Partition) Maintain(ctx context.Context, now time.Time) error {
+	if p.Failure() != nil {
+		return nil
+	}
+	p.rolled.Store(false)
+	if err := p.trim(ctx, now); err != nil {
+		return err
+	}
+	if err := p.Snapshot(); err != nil {
+		return err
+	}
+	return p.dropSegments(now)
+}
+
+// Snapshot makes the state durable if it moved since the last one.
+func (p *Partition) Snapshot() error {
+	if index, _, ok := p.snaps.Newest(); ok && index >= p.raft.AppliedIndex() {
+		return nil
+	}
+	err := p.raft.Snapshot().Error()
+	if err == nil || errors.Is(err, raft.ErrNothingNewToSnapshot) {
+		return nil
+	}
+	return fmt.Errorf("snapshot %s: %w", p.name, err)
+}
+
+// trim proposes a new log start offset when retention has given up the oldest segments. The offset is
+// replicated: every replica's readers see the same start.
+func (p *Partition) trim(ctx context.Context, now time.Time) error {
+	c := p.config.Load()
+	to := p.log.RetentionOffset(raftstore.Retention{
+		MaxBytes: max(c.RetentionBytes, 0), MaxAge: max(c.RetentionAge, 0), Now: now,
+	})
+	to = min(to, p.highWatermark.Load())
+	if to <= p.logStart.Load() {
+		return nil
+	}
+	if err := p.enter(); err != nil {
+		return err
+	}
+	defer p.inflight.Done()
+	g := &group{ext: entryMeta{trimTo: to}.encode(), done: make(chan struct{})}
+	p.mu.Lock()
+	p.proposeGatheringLocked()
+	p.proposeLocked(g)
+	p.mu.Unlock()
+	p.settle(g)
+	if g.err != nil {
+		return p.raftError(g.err)
+	}
+	return nil
+}
+
+// dropSegments gives back the files that lie before the log start offset and behind the oldest durable
+// snapshot: Raft refuses to start on a log that begins after its snapshot, and should the newest one
+// turn out damaged, the one before it is what it starts from.
+func (p *Partition) dropSegments(now time.Time) error {
+	index, _, ok := p.snaps.Oldest()
+	if !ok {
+		return nil
+	}
+	trimmed, err := p.log.Retain(raftstore.Retention{BeforeOffset: p.logStart.Load(), Now: now}, index)
+	if err != nil {
+		return fmt.Errorf("retention of %s: %w", p.name, err)
+	}
+	if trimmed.Segments > 0 {
+		p.logger.Info("retention dropped segments", "segments", trimmed.Segments, "bytes", trimmed.Bytes,
+			"log_start_offset", p.logStart.Load())
+	}
+	return nil
+}

@@ -1,0 +1,232 @@
+// Package partition is one partition of a topic on this broker: a Raft group whose log is the
+// partition's log. It takes record batches, assigns them offsets through Raft, remembers idempotent
+// producers and marks, serves reads below the high watermark and drops what retention has given up.
+//
+// The way of a write: Append checks sequences and order under one lock (append.go, admit.go), Raft
+// hands the entry to raftstore.Log, which assigns base offsets and makes it durable, and then to fsm
+// (fsm.go), which advances the state (state.go) and the high watermark.
+//
+// Locks: mu before stateMu; waitMu and stateMu are never held together with I/O.
+package partition
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/core/vfs"
+	"github.com/wasmill/wasmill/raftstore"
+)
+
+// Options open a partition.
+type Options struct {
+	Name     string // topic/partition, for people
+	Group    string // name of the Raft group in the stable store: unique for good
+	FS       vfs.FS
+	Dir      string // the partition's own directory; made when missing
+	ID       raft.ServerID
+	Stable   raft.StableStore
+	Recycler *raftstore.Recycler // may be nil
+	Config   Config
+	Logger   *slog.Logger
+	Observer raftstore.LogObserver // may be nil
+	OnRoll   func()                // a segment was sealed: Maintain is due; must not block
+}
+
+// Config is what a topic's configuration says about each of its partitions.
+type Config struct {
+	SegmentBytes   int64
+	Flush          raftstore.FlushMode
+	RetentionBytes int64         // -1: no limit
+	RetentionAge   time.Duration // -1: no limit
+}
+
+// Partition is safe for concurrent use.
+type Partition struct {
+	name     string
+	dir      string
+	fs       vfs.FS
+	logger   *slog.Logger
+	log      *raftstore.Log
+	snaps    *raftstore.Snapshots
+	group    *raftstore.Group
+	raft     *raft.Raft
+	appender appender
+	config   atomic.Pointer[Config]
+
+	inflight sync.WaitGroup // appends and common entries; entered under mu
+	rolled   atomic.Bool    // a segment was sealed since the last Maintain
+	onRolled func()
+
+	mu          sync.Mutex
+	closing     bool
+	failure     *errcode.Error // fail-stop: why it takes no writes
+	gathering   *group         // common entry that still takes requests
+	outstanding int            // entries Raft has
+	flying      map[int64][]*flight
+	flyingMarks map[string]*flight
+
+	stateMu sync.RWMutex
+	state   *state
+
+	waitMu        sync.Mutex
+	advanced      chan struct{} // closed and forgotten at the next move of the high watermark
+	ended         bool
+	highWatermark atomic.Int64
+	logStart      atomic.Int64
+
+	close func() error
+}
+
+// Open opens or makes the partition and starts its Raft group. It returns before the group has a
+// leader: see WaitReady.
+func Open(o Options) (*Partition, error) {
+	p := &Partition{
+		name: o.Name, dir: o.Dir, fs: o.FS, logger: o.Logger.With("partition", o.Name),
+		appender: newAppender(), onRolled: o.OnRoll,
+		flying: map[int64][]*flight{}, flyingMarks: map[string]*flight{}, state: newState(),
+	}
+	p.config.Store(&o.Config)
+	p.close = sync.OnceValue(p.shutdown)
+	if err := p.openStores(o); err != nil {
+		return nil, fmt.Errorf("open partition %s: %w", o.Name, errors.Join(err, p.closeStores()))
+	}
+	group, err := raftstore.StartGroup(raftstore.GroupOptions{
+		Name: o.Group, ID: o.ID, Log: p.log, Stable: o.Stable, Snapshots: p.snaps,
+		Transport: raftstore.NewLocalTransport(o.ID), FSM: fsm{p}, Logger: o.Logger,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open partition %s: %w", o.Name, errors.Join(err, p.closeStores()))
+	}
+	p.group, p.raft = group, group.Raft()
+	return p, nil
+}
+
+func (p *Partition) openStores(o Options) (err error) {
+	if err = vfs.MkdirAllSynced(o.FS, o.Dir); err != nil {
+		return err
+	}
+	p.log, err = raftstore.OpenLog(o.FS, o.Dir, raftstore.LogOptions{
+		SegmentBytes: o.Config.SegmentBytes, Flush: o.Config.Flush, Recycler: o.Recycler,
+		Logger: p.logger, Observer: o.Observer, OnFailed: p.fail, OnRoll: p.onRoll,
+	})
+	if err != nil {
+		return err
+	}
+	p.snaps, err = raftstore.OpenSnapshots(o.FS, path.Join(o.Dir, "snapshots"), 2)
+	return err
+}
+
+func (p *Partition) closeStores() error {
+	if p.log == nil {
+		return nil
+	}
+	return p.log.Close()
+}
+
+// WaitReady returns when the partition leads its group and has applied everything it had written. What
+// the group is founded on is durable then, whatever the flush mode: after a power loss a relaxed
+// partition may lack records, but it must not lack its beginnings.
+func (p *Partition) WaitReady(ctx context.Context) error {
+	if err := p.group.WaitLeader(ctx); err != nil {
+		return fmt.Errorf("start partition %s: %w", p.name, err)
+	}
+	if err := p.raft.Barrier(0).Error(); err != nil {
+		return fmt.Errorf("start partition %s: %w", p.name, err)
+	}
+	if err := p.log.Sync(); err != nil {
+		return fmt.Errorf("start partition %s: %w", p.name, err)
+	}
+	return nil
+}
+
+// Name is topic/partition.
+func (p *Partition) Name() string { return p.name }
+
+// SizeBytes is what the log's records take on disk.
+func (p *Partition) SizeBytes() int64 { return p.log.SizeBytes() }
+
+// Mark is how far an origin's records have been written here; false if it never wrote.
+func (p *Partition) Mark(origin string) (Mark, bool) {
+	p.stateMu.RLock()
+	defer p.stateMu.RUnlock()
+	m, ok := p.state.marks[origin]
+	return m.Mark, ok
+}
+
+// Failure is why the partition takes no writes, nil when it does.
+func (p *Partition) Failure() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.failure == nil {
+		return nil
+	}
+	return p.failure
+}
+
+// Reconfigure takes over a changed topic configuration.
+func (p *Partition) Reconfigure(c Config) error {
+	p.config.Store(&c)
+	if err := p.log.SetFlush(c.Flush); err != nil {
+		return fmt.Errorf("reconfigure %s: %w", p.name, err)
+	}
+	return nil
+}
+
+func (p *Partition) onRoll(uint64) {
+	p.rolled.Store(true)
+	p.onRolled()
+}
+
+// fail stops the partition's writes for good; reads go on. The log never retries a failed fsync, as
+// the kernel may have dropped what could not be written.
+func (p *Partition) fail(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.failure != nil {
+		return
+	}
+	p.failure = errcode.New(errcode.StorageFailed,
+		"partition %s takes no writes: %w; check the disk, then restart the broker", p.name, err)
+	p.logger.Error("partition stopped: its storage failed; reads go on", "error", err)
+}
+
+// Close stops taking writes, answers those it took, stops Raft with a snapshot and closes the files.
+// It is idempotent and safe for concurrent use.
+func (p *Partition) Close() error { return p.close() }
+
+func (p *Partition) shutdown() error {
+	p.mu.Lock()
+	p.closing = true
+	p.mu.Unlock()
+	p.inflight.Wait()
+	p.endWaits()
+	var errs []error
+	if p.Failure() == nil {
+		errs = append(errs, p.Snapshot())
+	}
+	errs = append(errs, p.group.Close(), p.log.Close())
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("close partition %s: %w", p.name, err)
+	}
+	return nil
+}
+
+// Delete closes the partition and removes its files.
+func (p *Partition) Delete() error {
+	if err := p.Close(); err != nil {
+		p.logger.Warn("closing a partition that is to be deleted", "error", err)
+	}
+	if err := p.fs.RemoveAll(p.dir); err != nil {
+		return fmt.Errorf("delete partition %s: %w", p.name, err)
+	}
+	return p.fs.SyncDir(path.Dir(p.dir))
+}
