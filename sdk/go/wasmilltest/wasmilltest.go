@@ -15,6 +15,7 @@ package wasmilltest
 
 import (
 	"encoding/json"
+	"errors"
 	"testing"
 
 	wasmill "github.com/wasmill/wasmill/sdk/go"
@@ -25,6 +26,7 @@ type Record struct {
 	Key, Value []byte
 	Headers    []wasmill.Header
 	Timestamp  int64 // milliseconds since 1970
+	Offset     int64 // -1 or 0 and more; on write, where offsets are not known yet, it is always -1
 }
 
 // Action is one decision of the transform, with the record as it is passed on.
@@ -68,40 +70,37 @@ type Option func(*Runner)
 func Config(text string) Option { return func(r *Runner) { r.config = text } }
 
 // Topic is the topic being processed, "test" unless given.
-func Topic(name string) Option { return func(r *Runner) { r.topic = name } }
+func Topic(name string) Option { return func(r *Runner) { r.call.topic = name } }
 
 // Partition is the partition being processed, 0 unless given.
-func Partition(n int32) Option { return func(r *Runner) { r.partition = n } }
+func Partition(n int32) Option { return func(r *Runner) { r.call.partition = n } }
 
 // Place is where the pipeline stands, the write pipeline unless given.
-func Place(p wasmill.Place) Option { return func(r *Runner) { r.place = p } }
+func Place(p wasmill.Place) Option { return func(r *Runner) { r.call.place = p } }
 
 // Now is the time of the batch in milliseconds since 1970, 0 unless given.
-func Now(ms int64) Option { return func(r *Runner) { r.now = ms } }
+func Now(ms int64) Option { return func(r *Runner) { r.call.now = ms } }
 
 // Runner is one instance of a transform with its configuration.
 type Runner struct {
-	t         testing.TB
-	instance  *wasmill.Instance
-	config    string
-	topic     string
-	partition int32
-	place     wasmill.Place
-	now       int64
-	metrics   map[string]int64
-	logs      []string
+	t        testing.TB
+	instance *wasmill.Instance
+	config   string
+	call     call
+	metrics  map[string]int64
+	logs     []string
 }
 
 // Start is New for tests of refused configurations: it returns the error of Init.
 func Start(t testing.TB, transform wasmill.Transform, options ...Option) (*Runner, error) {
-	r := &Runner{t: t, config: "{}", topic: "test", metrics: map[string]int64{}}
+	r := &Runner{t: t, config: "{}", call: call{topic: "test"}, metrics: map[string]int64{}}
 	for _, o := range options {
 		o(r)
 	}
 	r.instance = wasmill.NewInstance(transform, wasmill.Host{
 		Log:       func(_ wasmill.Level, message string) { r.logs = append(r.logs, message) },
-		Now:       func() int64 { return r.now },
-		Random:    func(b []byte) { fill(b, r.now) },
+		Now:       func() int64 { return r.call.now },
+		Random:    func(b []byte) { fill(b, r.call.now) },
 		AddMetric: func(name string, delta int64) { r.metrics[name] += delta },
 		Config:    r.lookup,
 	})
@@ -139,15 +138,37 @@ func (r *Runner) Values(values ...string) *Result {
 	return r.Run(records...)
 }
 
-// Try runs one batch. The error is what the transform failed the call with.
+// Try runs one batch. The error is what the transform failed the call with; an answer that
+// breaks the ABI fails the test.
 func (r *Runner) Try(records ...Record) (*Result, error) {
-	r.t.Helper()
-	input := encode(r, records)
-	actions, err := r.call(input, records)
+	t := r.t
+	t.Helper()
+	c := r.call
+	c.fields = r.instance.Fields()
+	input := encode(c, records)
+	result := r.instance.Process(input, inputAddress)
+	actions, err := decode(decoder{view: r.view(input), call: c, records: records}, result)
+	var failed *callFailed
+	if err != nil && !errors.As(err, &failed) {
+		t.Fatalf("the transform broke the ABI: %v", err)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return &Result{Actions: actions, t: r.t, topic: r.topic, records: len(records)}, nil
+	return &Result{Actions: actions, t: t, topic: c.topic, records: len(records)}, nil
+}
+
+// inputAddress is where batches lie in the guest's memory: below everything of its own.
+const inputAddress = 1024
+
+// view reads the guest's memory: the input, or what the guest has allocated.
+func (r *Runner) view(input []byte) func(address, n uint32) ([]byte, bool) {
+	return func(address, n uint32) ([]byte, bool) {
+		if address >= inputAddress && uint64(address-inputAddress)+uint64(n) <= uint64(len(input)) {
+			return input[address-inputAddress:][:n], true
+		}
+		return r.instance.Memory(address, n)
+	}
 }
 
 // Metrics are the counters that the transform has added to.
