@@ -245,22 +245,17 @@ func (m *Mem) renameLocked(from, to string) error {
 	if node == nil {
 		return syscall.ENOENT
 	}
-	if fromDir == toDir && fromBase == toBase {
-		return nil
-	}
 	_, movesDir := node.(*memDir)
-	switch target := toDir.live[toBase].(type) {
+	switch toDir.live[toBase].(type) {
 	case *memDir:
-		if !movesDir {
-			return syscall.EISDIR
-		}
-		if len(target.live) > 0 {
-			return syscall.ENOTEMPTY
-		}
+		return syscall.EEXIST
 	case *memInode:
 		if movesDir {
 			return syscall.ENOTDIR
 		}
+	}
+	if fromDir == toDir && fromBase == toBase {
+		return nil
 	}
 	if movesDir && strings.HasPrefix(path.Clean("/"+to)+"/", path.Clean("/"+from)+"/") {
 		return syscall.EINVAL

@@ -30,7 +30,8 @@ type FS interface {
 	Remove(name string) error
 	// RemoveAll deletes a tree; no error if it does not exist.
 	RemoveAll(name string) error
-	// Rename moves a file, replacing the target; durable only after SyncDir of the parents.
+	// Rename moves a file, replacing a file of the target's name, or a directory to a name that is free;
+	// durable only after SyncDir of the parents.
 	Rename(from, to string) error
 	// MkdirAll makes a directory and its parents (mode 0700 for all that it makes).
 	MkdirAll(dir string) error
