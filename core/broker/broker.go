@@ -1,0 +1,235 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/core/metadata"
+	"github.com/wasmill/wasmill/core/vfs"
+	"github.com/wasmill/wasmill/raftstore"
+	"github.com/wasmill/wasmill/wasm/engine"
+)
+
+// Options open a broker. Only DataDir and Logger must be set.
+type Options struct {
+	DataDir   string
+	FS        vfs.FS // nil: the operating system's
+	BrokerID  string // "" for "1"
+	Advertise string // address under which clients reach this broker
+	Version   string
+	Logger    *slog.Logger
+	Observer  Observer // nil: nobody watches
+
+	MaxFetchBytes   int64         // all fetch answers together, in memory; 0 for 256 MiB
+	RecycleBytes    int64         // dropped segment files kept for reuse; 0 for 256 MiB, -1 for none
+	MaintainEvery   time.Duration // retention and snapshots; 0 for 30 s
+	EngineInstances int           // Wasm instances per stage; 0 for one per processor
+}
+
+func (o *Options) setDefaults() {
+	if o.FS == nil {
+		o.FS = vfs.OS()
+	}
+	if o.BrokerID == "" {
+		o.BrokerID = "1"
+	}
+	if o.Observer == nil {
+		o.Observer = nobody{}
+	}
+	if o.MaxFetchBytes == 0 {
+		o.MaxFetchBytes = 256 << 20
+	}
+	if o.RecycleBytes == 0 {
+		o.RecycleBytes = 256 << 20
+	}
+	if o.MaintainEvery == 0 {
+		o.MaintainEvery = 30 * time.Second
+	}
+}
+
+// Broker is safe for concurrent use. Its methods' errors are, or wrap, *errcode.Error.
+type Broker struct {
+	opts      Options
+	id        raft.ServerID
+	fs        vfs.FS
+	logger    *slog.Logger
+	observer  Observer
+	startedAt time.Time
+
+	lock     io.Closer
+	stable   *raftstore.Stable
+	recycler *raftstore.Recycler
+	meta     *metadata.Store
+	engine   *engine.Engine
+	modules  *moduleStore
+
+	fetchBudget *semaphore.Weighted
+
+	table       atomic.Pointer[table]
+	reconcileMu sync.Mutex // one reconciliation at a time
+	derivations derivations
+
+	ctx    context.Context // ends when the broker closes
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+	close  func(context.Context) error
+}
+
+// Open opens the data directory, making it when missing, starts every local partition and returns
+// when all of them serve. A second broker on the same directory is refused.
+func Open(ctx context.Context, o Options) (*Broker, error) {
+	o.setDefaults()
+	b := &Broker{
+		opts: o, id: raft.ServerID(o.BrokerID), fs: o.FS, logger: o.Logger, observer: o.Observer,
+		startedAt: time.Now(), fetchBudget: semaphore.NewWeighted(o.MaxFetchBytes),
+	}
+	b.ctx, b.cancel = context.WithCancel(context.Background())
+	b.table.Store(newTable())
+	b.derivations.running = map[uint64]*derivation{}
+	var once sync.Once
+	var closed error
+	b.close = func(ctx context.Context) error {
+		once.Do(func() { closed = b.shutdown(ctx) })
+		return closed
+	}
+	if err := b.openAll(ctx); err != nil {
+		return nil, errors.Join(err, b.Close(ctx))
+	}
+	b.tasks.Add(2)
+	go b.maintain()
+	go b.follow()
+	return b, nil
+}
+
+func (b *Broker) openAll(ctx context.Context) (err error) {
+	dir := b.opts.DataDir
+	if b.lock, err = openDataDir(b.fs, dir, b.opts.Version); err != nil {
+		return err
+	}
+	if b.stable, err = raftstore.OpenStable(path.Join(dir, "stable.db")); err != nil {
+		return fmt.Errorf("open broker: %w", err)
+	}
+	if b.opts.RecycleBytes > 0 {
+		b.recycler, err = raftstore.OpenRecycler(b.fs, path.Join(dir, "recycle"), b.opts.RecycleBytes)
+		if err != nil {
+			return fmt.Errorf("open broker: %w", err)
+		}
+	}
+	if b.modules, err = openModuleStore(b.fs, path.Join(dir, "modules")); err != nil {
+		return fmt.Errorf("open broker: %w", err)
+	}
+	b.engine, err = engine.New(engine.Options{
+		CacheDir: path.Join(dir, "wasm-cache"), MaxInstances: b.opts.EngineInstances,
+		Logger: b.logger, Observer: b.observer,
+	})
+	if err != nil {
+		return fmt.Errorf("open broker: %w", err)
+	}
+	b.meta, err = metadata.Open(metadata.Options{
+		Dir: path.Join(dir, "metadata"), ID: b.id, Stable: b.stable, Logger: b.logger,
+	})
+	if err != nil {
+		return fmt.Errorf("open broker: %w", err)
+	}
+	if err := b.nameCluster(ctx); err != nil {
+		return fmt.Errorf("open broker: %w", err)
+	}
+	return b.reconcile(ctx, b.meta.Image())
+}
+
+// Ready tells why the broker does not serve, nil when it does.
+func (b *Broker) Ready() error {
+	if b.ctx.Err() != nil {
+		return errcode.New(errcode.ShuttingDown, "the broker is shutting down")
+	}
+	for _, t := range b.table.Load().topics {
+		for _, p := range t.partitions() {
+			if err := p.Failure(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Close stops background work, closes the partitions after answering what they took, and releases
+// the data directory. Every step is tried; the errors are joined. Idempotent.
+func (b *Broker) Close(ctx context.Context) error { return b.close(ctx) }
+
+func (b *Broker) shutdown(ctx context.Context) error {
+	b.cancel()
+	b.derivations.stop()
+	b.tasks.Wait()
+	b.reconcileMu.Lock()
+	defer b.reconcileMu.Unlock()
+	errs := []error{b.closeTopics()}
+	if b.meta != nil {
+		errs = append(errs, b.meta.Close())
+	}
+	if b.engine != nil {
+		errs = append(errs, b.engine.Close(ctx))
+	}
+	if b.stable != nil {
+		errs = append(errs, b.stable.Close())
+	}
+	if b.lock != nil {
+		errs = append(errs, b.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// maintain runs retention and snapshots, each partition's own when a segment rolled and all of them
+// at an interval.
+func (b *Broker) maintain() {
+	defer b.tasks.Done()
+	tick := time.NewTicker(b.opts.MaintainEvery)
+	defer tick.Stop()
+	for {
+		var all bool
+		select {
+		case <-b.ctx.Done():
+			return
+		case <-tick.C:
+			all = true
+		case <-b.table.Load().rolled:
+		}
+		for _, t := range b.table.Load().topics {
+			for _, p := range t.partitions() {
+				if !all && !p.Rolled() {
+					continue
+				}
+				if err := p.Maintain(b.ctx, time.Now()); err != nil && b.ctx.Err() == nil {
+					b.logger.Warn("maintenance failed; it is tried again", "partition", p.Name(), "error", err)
+				}
+			}
+		}
+	}
+}
+
+// follow reconciles the broker with every change of the metadata, whoever made it.
+func (b *Broker) follow() {
+	defer b.tasks.Done()
+	image := b.meta.Image()
+	for {
+		next, err := b.meta.WaitVersion(b.ctx, image.Version())
+		if err != nil {
+			return
+		}
+		image = next
+		if err := b.reconcile(b.ctx, image); err != nil && b.ctx.Err() == nil {
+			b.logger.Error("the broker could not follow the metadata", "version", image.Version(), "error", err)
+		}
+	}
+}

@@ -1,0 +1,319 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/core/metadata"
+	"github.com/wasmill/wasmill/core/partition"
+	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/wasm/abi"
+	"github.com/wasmill/wasmill/wasm/pipeline"
+)
+
+const (
+	// deriveBytes is how much of its source a derivation takes at a time.
+	deriveBytes = 1 << 20
+	// checkpointEvery is how often a busy derivation writes down how far it has come. A restart runs
+	// what came after again, and the outputs refuse what they have already.
+	checkpointEvery = time.Second
+	// A derivation that fails tries again after a pause that doubles up to the longest.
+	firstPause, longestPause = 50 * time.Millisecond, 5 * time.Second
+)
+
+// derivations are the derivations that run on this broker: those whose source partitions it leads.
+type derivations struct {
+	mu      sync.Mutex
+	running map[uint64]*derivation // by id
+}
+
+// derivation runs one version of a derivation, a task per source partition.
+type derivation struct {
+	meta   *metadata.Derivation
+	live   *livePipeline
+	source *topic
+	tasks  []*deriveTask
+	cancel context.CancelFunc
+	wait   sync.WaitGroup
+}
+
+// deriveTask follows one source partition.
+//
+// Exactly once: what a stretch of the source becomes is written to each output partition in one entry
+// together with a mark that says up to which source offset that partition has everything. A stretch
+// that is run again, after a crash or an error, skips for each output partition the records below
+// its mark. The source partition keeps a mark of its own, from which a restart goes on.
+type deriveTask struct {
+	b      *Broker
+	d      *derivation
+	number int32
+	source *partition.Partition
+	origin string
+	next   atomic.Int64           // source offset that comes next
+	failed atomic.Pointer[string] // why it does not get on; nil when it does
+
+	x          transformer
+	checkpoint int64 // what the source partition's mark says
+	written    time.Time
+}
+
+// reconcile starts, replaces and stops derivations as the metadata says.
+func (ds *derivations) reconcile(b *Broker, image *metadata.Image) {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	wanted := map[uint64]bool{}
+	for _, m := range image.Derivations() {
+		wanted[m.ID] = true
+		source := b.table.Load().topics[m.Topic]
+		d := ds.running[m.ID]
+		if d != nil && d.meta.Version == m.Version && d.live.err == nil && len(d.tasks) == len(source.partitions()) {
+			continue
+		}
+		d.stop()
+		ds.running[m.ID] = b.startDerivation(m, source)
+	}
+	for id, d := range ds.running {
+		if !wanted[id] {
+			d.stop()
+			delete(ds.running, id)
+		}
+	}
+}
+
+// stop ends all derivations and waits for them.
+func (ds *derivations) stop() {
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	for id, d := range ds.running {
+		d.stop()
+		delete(ds.running, id)
+	}
+}
+
+func (b *Broker) startDerivation(m *metadata.Derivation, source *topic) *derivation {
+	d := &derivation{meta: m, source: source, live: b.load(b.ctx, m.Name, m.Version, abi.PlaceDerivation, m.Stages)}
+	ctx, cancel := context.WithCancel(b.ctx)
+	d.cancel = cancel
+	if d.live.err != nil {
+		return d
+	}
+	for i, p := range source.partitions() {
+		task := &deriveTask{
+			b: b, d: d, number: int32(i), source: p, origin: fmt.Sprintf("derivation/%d/%d", m.ID, i),
+		}
+		d.tasks = append(d.tasks, task)
+		d.wait.Add(1)
+		go func() {
+			defer d.wait.Done()
+			task.run(ctx)
+		}()
+	}
+	return d
+}
+
+func (d *derivation) stop() {
+	if d == nil {
+		return
+	}
+	d.cancel()
+	d.wait.Wait()
+	d.live.release()
+}
+
+// run follows the source until ctx ends.
+func (t *deriveTask) run(ctx context.Context) {
+	pause := firstPause
+	for ctx.Err() == nil {
+		err := t.follow(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		text := err.Error()
+		t.failed.Store(&text)
+		t.b.logger.Warn("a derivation does not get on; it tries again", "derivation", t.d.meta.Name,
+			"partition", t.number, "error", err, "pause", pause)
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, longestPause)
+	}
+	if err := t.save(context.WithoutCancel(ctx)); err != nil {
+		t.b.logger.Warn("a derivation's progress was not saved: it repeats its last second", "derivation", t.d.meta.Name, "error", err)
+	}
+}
+
+// follow runs until something fails.
+func (t *deriveTask) follow(ctx context.Context) error {
+	if err := t.resume(ctx); err != nil {
+		return err
+	}
+	for ctx.Err() == nil {
+		next := t.next.Load()
+		f, err := t.source.Fetch(nil, next, deriveBytes)
+		if errcode.Is(err, errcode.OffsetOutOfRange) && next < f.LogStart {
+			t.b.logger.Warn("a derivation fell behind retention: records are lost to it", "derivation", t.d.meta.Name,
+				"partition", t.number, "from", next, "to", f.LogStart)
+			t.next.Store(f.LogStart)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if len(f.Batches) > 0 {
+			if err := t.derive(ctx, f); err != nil {
+				return err
+			}
+			t.next.Store(f.Next)
+			t.failed.Store(nil)
+		}
+		if len(f.Batches) == 0 || time.Since(t.written) > checkpointEvery {
+			if err := t.save(ctx); err != nil {
+				return err
+			}
+		}
+		if len(f.Batches) == 0 {
+			select {
+			case <-t.source.Advanced(next):
+			case <-ctx.Done():
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+// resume finds where to go on.
+func (t *deriveTask) resume(ctx context.Context) error {
+	if m, ok := t.source.Mark(t.origin); ok {
+		t.checkpoint = m.Position
+		t.next.Store(m.Position)
+		return nil
+	}
+	bounds := t.source.Bounds()
+	start := bounds.LogStart
+	if t.d.meta.StartFrom == metadata.StartLatest {
+		start = bounds.HighWatermark
+	}
+	t.checkpoint = -1
+	t.next.Store(start)
+	return t.save(ctx) // a restart must not decide anew what "latest" is
+}
+
+// save writes the progress into the source partition.
+func (t *deriveTask) save(ctx context.Context) error {
+	next := t.next.Load()
+	if next <= t.checkpoint {
+		return nil
+	}
+	_, err := t.source.Append(ctx, partition.Append{Marks: []partition.Mark{t.mark(next)}})
+	if err != nil {
+		return fmt.Errorf("save progress: %w", err)
+	}
+	t.checkpoint, t.written = next, time.Now()
+	return nil
+}
+
+func (t *deriveTask) mark(next int64) partition.Mark {
+	return partition.Mark{Origin: t.origin, Kind: partition.MarkOffset, Position: next}
+}
+
+// derive runs one stretch of the source and writes what it becomes.
+func (t *deriveTask) derive(ctx context.Context, f partition.Fetched) error {
+	destinations := map[*topic]*splitter{}
+	for batch, err := range record.All(f.Batches) {
+		if err == nil {
+			err = t.transform(ctx, batch, destinations)
+		}
+		if err != nil {
+			return fmt.Errorf("derive from %s: %w", t.source.Name(), err)
+		}
+	}
+	_, err := t.b.appendRouted(ctx, destinations, []partition.Mark{t.mark(f.Next)})
+	return err
+}
+
+// transform runs one batch and sorts its results by destination.
+func (t *deriveTask) transform(ctx context.Context, batch record.Batch, destinations map[*topic]*splitter) error {
+	var err error
+	if t.x.records, err = t.x.decoder.Decode(batch, t.x.records[:0]); err != nil {
+		return err
+	}
+	in := pipeline.Input{
+		Topic: t.d.meta.Topic, Partition: t.number, Place: abi.PlaceDerivation,
+		BaseOffset: batch.BaseOffset(), Records: t.x.records, Resolve: t.b.resolveRoute,
+	}
+	if err := t.d.live.run.Run(ctx, in, &t.x.result); err != nil {
+		return err
+	}
+	sourceOffset := func(e pipeline.Emitted) int64 {
+		return batch.BaseOffset() + int64(t.x.records[e.Source].OffsetDelta)
+	}
+	for _, e := range t.x.result.Own {
+		if err := t.add(destinations, t.d.meta.Output, t.outputPartition(e), e.Record, sourceOffset(e)); err != nil {
+			return err
+		}
+	}
+	for _, e := range t.x.result.Routed {
+		if err := t.add(destinations, e.Topic, e.Partition, e.Record, sourceOffset(e)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// outputPartition keeps records in the partition of their number when the output has as many as the
+// source, so that order per key survives; else the key decides.
+func (t *deriveTask) outputPartition(e pipeline.Emitted) int32 {
+	output := t.b.table.Load().topics[t.d.meta.Output]
+	if output == nil {
+		return AnyPartition // add tells that it is gone
+	}
+	n := len(output.partitions())
+	if n == len(t.d.source.partitions()) || e.Record.Key == nil {
+		return t.number % int32(n)
+	}
+	return AnyPartition
+}
+
+func (t *deriveTask) add(destinations map[*topic]*splitter, name string, number int32, r record.Record, sourceOffset int64) error {
+	to, err := t.b.topic(name)
+	if err != nil {
+		return err
+	}
+	s := destinations[to]
+	if s == nil {
+		s = newSplitter(to, record.CodecNone)
+		s.skip = func(number int32, offset int) bool {
+			m, ok := to.partitions()[number].Mark(t.origin)
+			return ok && int64(offset) < m.Position
+		}
+		destinations[to] = s
+	}
+	return s.add(r, number, int(sourceOffset))
+}
+
+func (b *Broker) describeDerivation(m *metadata.Derivation) DerivationInfo {
+	info := DerivationInfo{Derivation: *m, Progress: []DerivationProgress{}}
+	b.derivations.mu.Lock()
+	defer b.derivations.mu.Unlock()
+	d := b.derivations.running[m.ID]
+	if d == nil {
+		return info
+	}
+	if d.live.err != nil {
+		info.Progress = append(info.Progress, DerivationProgress{Partition: -1, Error: d.live.err.Error()})
+	}
+	for _, t := range d.tasks {
+		next := t.next.Load()
+		p := DerivationProgress{Partition: t.number, NextOffset: next, Lag: t.source.Bounds().HighWatermark - next}
+		if text := t.failed.Load(); text != nil {
+			p.Error = *text
+		}
+		info.Progress = append(info.Progress, p)
+	}
+	return info
+}

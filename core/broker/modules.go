@@ -1,0 +1,91 @@
+package broker
+
+import (
+	"context"
+
+	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/core/metadata"
+)
+
+// PutModule stores a module and gives it the name's next version; the same bytes as the newest
+// version's get that version again. The module is compiled before it gets one, so that a version that
+// exists also runs.
+func (b *Broker) PutModule(ctx context.Context, name string, wasm []byte) (*metadata.Module, error) {
+	compiled, err := b.engine.Compile(ctx, wasm)
+	if err != nil {
+		return nil, errcode.New(errcode.InvalidModule, "module %q: %w", name, err)
+	}
+	info := compiled.Info()
+	compiled.Release()
+	hash, err := b.modules.put(wasm)
+	if err != nil {
+		return nil, err
+	}
+	r, err := b.meta.Propose(ctx, metadata.AddModule{
+		Name: name, SHA256: hash, Size: int64(len(wasm)), ABI: info.ABI, Fields: info.Fields.Names(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return r.Module, nil
+}
+
+// Modules lists the newest version of every module.
+func (b *Broker) Modules(context.Context) ([]metadata.Module, error) {
+	return values(b.meta.Image().Modules()), nil
+}
+
+// Module describes one version; 0 is the newest.
+func (b *Broker) Module(_ context.Context, name string, version int) (*metadata.Module, error) {
+	if m := b.meta.Image().Module(name, version); m != nil {
+		return m, nil
+	}
+	if version == 0 {
+		return nil, errcode.New(errcode.UnknownModule, "there is no module %q; push it first (`wasmill module push %s FILE`)", name, name)
+	}
+	return nil, errcode.New(errcode.UnknownModule, "module %q has no version %d; `wasmill module show %s` lists them", name, version, name)
+}
+
+// ModuleVersions lists a module's versions, oldest first.
+func (b *Broker) ModuleVersions(ctx context.Context, name string) ([]metadata.Module, error) {
+	if _, err := b.Module(ctx, name, 0); err != nil {
+		return nil, err
+	}
+	return values(b.meta.Image().ModuleVersions(name)), nil
+}
+
+// ModuleBytes returns a version's bytes.
+func (b *Broker) ModuleBytes(ctx context.Context, name string, version int) ([]byte, error) {
+	m, err := b.Module(ctx, name, version)
+	if err != nil {
+		return nil, err
+	}
+	return b.modules.get(m.SHA256)
+}
+
+// DeleteModule deletes one version, or all of them with 0. Versions in use are refused.
+func (b *Broker) DeleteModule(ctx context.Context, name string, version int) error {
+	hashes := b.meta.Image().ModuleVersions(name)
+	if _, err := b.meta.Propose(ctx, metadata.DeleteModule{Name: name, Version: version}); err != nil {
+		return err
+	}
+	for _, m := range hashes {
+		if !b.meta.Image().HasHash(m.SHA256) {
+			if err := b.modules.remove(m.SHA256); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Get reads a module's bytes by hash, for the pipelines that are compiled from it.
+func (s *moduleStore) Get(_ context.Context, hash string) ([]byte, error) { return s.get(hash) }
+
+func values[T any](pointers []*T) []T {
+	out := make([]T, len(pointers))
+	for i, p := range pointers {
+		out[i] = *p
+	}
+	return out
+}

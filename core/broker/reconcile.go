@@ -1,0 +1,235 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/wasmill/wasmill/core/metadata"
+	"github.com/wasmill/wasmill/core/partition"
+	"github.com/wasmill/wasmill/raftstore"
+	"github.com/wasmill/wasmill/wasm/abi"
+)
+
+const (
+	// startParallelism bounds the partitions that start at the same time.
+	startParallelism = 16
+	// readyWait is how long a partition may take to serve after it was opened.
+	readyWait = 30 * time.Second
+	// dirNameBytes is how much of a topic's name goes into its directory's name; the id behind it is
+	// what tells directories apart.
+	dirNameBytes = 200
+)
+
+// reconcile makes the broker serve what the metadata says: it opens and removes partitions, compiles
+// pipelines and starts and stops derivations, then shows the new table to requests in one step. It
+// may be called again with the same or an older image, which changes nothing.
+func (b *Broker) reconcile(ctx context.Context, image *metadata.Image) error {
+	b.reconcileMu.Lock()
+	defer b.reconcileMu.Unlock()
+	if b.ctx.Err() != nil {
+		return b.ctx.Err()
+	}
+	if newest := b.meta.Image(); newest.Version() > image.Version() {
+		image = newest
+	}
+	old := b.table.Load()
+	next := &table{topics: map[string]*topic{}, views: map[string]*view{}, rolled: old.rolled}
+	var errs []error
+	for _, m := range image.Topics() {
+		t := old.topics[m.Name]
+		if t == nil || t.id != m.ID {
+			t = &topic{id: m.ID, name: m.Name}
+		}
+		next.topics[m.Name] = t
+		errs = append(errs, b.reconcileTopic(ctx, t, m, next.rolled))
+		b.reconcileWrite(ctx, t, image.Pipeline(m.Name))
+	}
+	for _, m := range image.Views() {
+		next.views[m.Name] = b.reconcileView(ctx, old.views[m.Name], m, next.topics[m.Topic])
+	}
+	b.table.Store(next)
+	b.retireViews(old, next)
+	errs = append(errs, b.removeTopics(old, next))
+	b.derivations.reconcile(b, image)
+	return errors.Join(errs...)
+}
+
+// reconcileTopic takes over a topic's configuration and opens the partitions that it lacks.
+func (b *Broker) reconcileTopic(ctx context.Context, t *topic, m *metadata.Topic, rolled chan struct{}) error {
+	config, err := metadata.ParseTopicConfig(m.Config)
+	if err != nil {
+		return fmt.Errorf("topic %q: %w", m.Name, err)
+	}
+	t.config.Store(&config)
+	t.meta.Store(m)
+	parts := t.partitions()
+	for _, p := range parts {
+		if err := p.Reconfigure(partitionConfig(config)); err != nil {
+			return err
+		}
+	}
+	if len(parts) == int(m.Partitions) {
+		return nil
+	}
+	grown := make([]*partition.Partition, m.Partitions)
+	copy(grown, parts)
+	var g errgroup.Group
+	g.SetLimit(startParallelism)
+	for i := len(parts); i < len(grown); i++ {
+		g.Go(func() (err error) {
+			grown[i], err = b.openPartition(ctx, t, int32(i), config, rolled)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		for _, p := range grown[len(parts):] {
+			if p != nil {
+				err = errors.Join(err, p.Close())
+			}
+		}
+		return err
+	}
+	t.parts.Store(&grown)
+	return nil
+}
+
+func partitionConfig(c metadata.TopicConfig) partition.Config {
+	flush := raftstore.FlushFsync
+	if c.Flush == metadata.FlushRelaxed {
+		flush = raftstore.FlushRelaxed
+	}
+	return partition.Config{
+		SegmentBytes: c.SegmentBytes, Flush: flush, RetentionBytes: c.RetentionBytes, RetentionAge: c.Retention,
+	}
+}
+
+// topicDir is where a topic's partitions lie: its name for people, its id for uniqueness.
+func (b *Broker) topicDir(t *topic) string {
+	name := t.name[:min(len(t.name), dirNameBytes)]
+	return path.Join(b.opts.DataDir, "partitions", name+"."+strconv.FormatUint(uint64(t.id), 10))
+}
+
+// groupName names a partition's Raft group in the stable store.
+func groupName(id metadata.TopicID, number int32) string {
+	return fmt.Sprintf("partition/%d/%d", id, number)
+}
+
+func (b *Broker) openPartition(ctx context.Context, t *topic, number int32, c metadata.TopicConfig, rolled chan struct{}) (*partition.Partition, error) {
+	group := groupName(t.id, number)
+	p, err := partition.Open(partition.Options{
+		Name: t.name + "/" + strconv.Itoa(int(number)), Group: group, FS: b.fs,
+		Dir: path.Join(b.topicDir(t), strconv.Itoa(int(number))), ID: b.id,
+		Stable: b.stable.Group(group), Recycler: b.recycler, Config: partitionConfig(c), Logger: b.logger,
+		Observer: b.observer.Log(t.name, number),
+		OnRoll: func() {
+			select {
+			case rolled <- struct{}{}:
+			default:
+			}
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	wait, cancel := context.WithTimeout(ctx, readyWait)
+	defer cancel()
+	if err := p.WaitReady(wait); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return p, nil
+}
+
+// reconcileWrite switches a topic's write pipeline in one step. One that cannot be loaded stands
+// there with its error: writes are refused until it can, never let through unchecked.
+func (b *Broker) reconcileWrite(ctx context.Context, t *topic, m *metadata.Pipeline) {
+	current := t.write.Load()
+	switch {
+	case m == nil && current == nil:
+		return
+	case m == nil:
+		t.write.Store(nil)
+		current.release()
+		return
+	case current != nil && current.version == m.Version && current.err == nil:
+		return
+	}
+	t.write.Store(b.load(ctx, m.Topic, m.Version, abi.PlaceWrite, m.Stages))
+	current.release()
+}
+
+// load compiles a pipeline, or stands in for one that cannot be compiled.
+func (b *Broker) load(ctx context.Context, name string, version uint64, place abi.Place, stages []metadata.Stage) *livePipeline {
+	l, err := b.compile(ctx, name, version, place, stages)
+	if err != nil {
+		b.logger.Error("a pipeline cannot be loaded: it refuses everything until it can", "pipeline", name, "version", version, "error", err)
+		l = &livePipeline{version: version, err: err}
+		l.refs.Store(1)
+	}
+	return l
+}
+
+func (b *Broker) reconcileView(ctx context.Context, old *view, m *metadata.View, source *topic) *view {
+	if old != nil && old.meta.Version == m.Version && old.source == source && old.read.err == nil {
+		return old
+	}
+	return &view{meta: m, source: source, read: b.load(ctx, m.Name, m.Version, abi.PlaceView, m.Stages)}
+}
+
+func (b *Broker) retireViews(old, next *table) {
+	for name, v := range old.views {
+		if next.views[name] != v {
+			v.read.release()
+		}
+	}
+}
+
+// removeTopics deletes the partitions of topics that are gone.
+func (b *Broker) removeTopics(old, next *table) error {
+	var errs []error
+	for name, t := range old.topics {
+		if next.topics[name] == t {
+			continue
+		}
+		t.write.Swap(nil).release()
+		for i, p := range t.partitions() {
+			errs = append(errs, p.Delete(), b.stable.DeleteGroup(groupName(t.id, int32(i))))
+		}
+		errs = append(errs, b.fs.RemoveAll(b.topicDir(t)))
+	}
+	return errors.Join(errs...)
+}
+
+// closeTopics closes every partition and pipeline.
+func (b *Broker) closeTopics() error {
+	tab := b.table.Load()
+	var g errgroup.Group
+	g.SetLimit(startParallelism)
+	var mu sync.Mutex
+	var errs []error // all are told, where errgroup keeps the first
+	for _, t := range tab.topics {
+		for _, p := range t.partitions() {
+			g.Go(func() error {
+				err := p.Close()
+				mu.Lock()
+				defer mu.Unlock()
+				errs = append(errs, err)
+				return nil
+			})
+		}
+	}
+	_ = g.Wait()
+	for _, t := range tab.topics {
+		t.write.Swap(nil).release()
+	}
+	for _, v := range tab.views {
+		v.read.release()
+	}
+	return errors.Join(errs...)
+}

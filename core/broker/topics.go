@@ -1,0 +1,117 @@
+package broker
+
+import (
+	"context"
+
+	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/core/metadata"
+)
+
+// propose changes the metadata and returns when this broker serves the change.
+func (b *Broker) propose(ctx context.Context, c metadata.Command) (metadata.Result, error) {
+	if b.ctx.Err() != nil {
+		return metadata.Result{}, errcode.New(errcode.ShuttingDown, "the broker is shutting down; retry in a moment")
+	}
+	r, err := b.meta.Propose(ctx, c)
+	if err != nil {
+		return r, err
+	}
+	return r, b.reconcile(ctx, b.meta.Image())
+}
+
+// CreateTopic makes a topic; it takes records when the call returns.
+func (b *Broker) CreateTopic(ctx context.Context, spec TopicSpec) (*TopicInfo, error) {
+	if spec.Replication > 1 {
+		return nil, errcode.New(errcode.InvalidReplicationFactor,
+			"create topic %q: replication %d needs as many brokers, this cluster has 1; leave it out or say 1", spec.Name, spec.Replication)
+	}
+	_, err := b.propose(ctx, metadata.CreateTopic{
+		Name: spec.Name, Partitions: spec.Partitions, Replication: spec.Replication, Config: spec.Config,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return b.Topic(ctx, spec.Name)
+}
+
+// AlterTopic changes a topic's configuration or adds partitions.
+func (b *Broker) AlterTopic(ctx context.Context, name string, change TopicChange) (*TopicInfo, error) {
+	if _, err := b.propose(ctx, metadata.AlterTopic{Name: name, Partitions: change.Partitions, Config: change.Config}); err != nil {
+		return nil, err
+	}
+	return b.Topic(ctx, name)
+}
+
+// DeleteTopic deletes a topic and its records.
+func (b *Broker) DeleteTopic(ctx context.Context, name string) error {
+	_, err := b.propose(ctx, metadata.DeleteTopic{Name: name})
+	return err
+}
+
+// Topics describes all topics by name, without the state of their partitions.
+func (b *Broker) Topics(context.Context) ([]TopicInfo, error) {
+	tab, infos := b.table.Load(), []TopicInfo{}
+	for _, m := range b.meta.Image().Topics() {
+		if t := tab.topics[m.Name]; t != nil {
+			infos = append(infos, t.describe())
+		}
+	}
+	return infos, nil
+}
+
+// Topic describes a topic and the state of its partitions.
+func (b *Broker) Topic(_ context.Context, name string) (*TopicInfo, error) {
+	t, err := b.topic(name)
+	if err != nil {
+		return nil, err
+	}
+	info := t.describe()
+	for i, p := range t.partitions() {
+		bounds := p.Bounds()
+		state := PartitionInfo{
+			Partition: int32(i), Leader: string(b.id), LogStartOffset: bounds.LogStart,
+			HighWatermark: bounds.HighWatermark, SizeBytes: p.SizeBytes(),
+		}
+		if err := p.Failure(); err != nil {
+			state.Error = err.Error()
+		}
+		info.State = append(info.State, state)
+	}
+	return &info, nil
+}
+
+func (t *topic) describe() TopicInfo {
+	info := TopicInfo{Topic: *t.meta.Load(), Effective: t.config.Load().Map()}
+	if l := t.write.Load(); l != nil {
+		info.PipelineAt = l.version
+	}
+	return info
+}
+
+// AllocateProducerID gives out an id for an idempotent producer; its epoch is 0.
+func (b *Broker) AllocateProducerID(ctx context.Context) (int64, error) {
+	r, err := b.meta.Propose(ctx, metadata.AllocateProducerIDs{Count: 1})
+	return r.FirstProducerID, err
+}
+
+// Cluster describes the cluster.
+func (b *Broker) Cluster(ctx context.Context) (*ClusterInfo, error) {
+	brokers, err := b.Brokers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	image := b.meta.Image()
+	return &ClusterInfo{
+		ClusterID: image.ClusterID(), Version: b.opts.Version, Leader: string(b.id), Brokers: brokers,
+		Topics: len(image.Topics()), Views: len(image.Views()), Modules: len(image.Modules()),
+	}, nil
+}
+
+// Brokers describes the brokers of the cluster: this one.
+func (b *Broker) Brokers(context.Context) ([]BrokerInfo, error) {
+	info := BrokerInfo{ID: string(b.id), HTTP: b.opts.Advertise, Version: b.opts.Version, StartedAt: b.startedAt}
+	for _, t := range b.table.Load().topics {
+		info.Partitions += len(t.partitions())
+	}
+	return []BrokerInfo{info}, nil
+}

@@ -1,0 +1,100 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/core/metadata"
+	"github.com/wasmill/wasmill/core/partition"
+	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/wasm/abi"
+	"github.com/wasmill/wasmill/wasm/pipeline"
+)
+
+// maxScanBytes bounds what one fetch reads through a pipeline that lets little pass; the answer says
+// how far it came.
+const maxScanBytes = 8 << 20
+
+// acquire takes hold of the view's pipeline.
+func (v *view) acquire() (*livePipeline, error) {
+	if err := v.read.failure(); err != nil {
+		return nil, err
+	}
+	if !v.read.acquire() {
+		return nil, errcode.New(errcode.Overloaded, "view %q is being replaced; retry", v.meta.Name).With("retry_after_ms", 10)
+	}
+	return v.read, nil
+}
+
+// adHoc compiles a pipeline for one request. The engine keeps compiled modules, so that this costs
+// instances and not compilations.
+func (b *Broker) adHoc(ctx context.Context, t *topic, stages []metadata.Stage) (*livePipeline, error) {
+	resolved, err := b.meta.Image().ResolveStages(metadata.PlaceView, t.name, stages)
+	if err != nil {
+		return nil, err
+	}
+	return b.compile(ctx, "fetch from "+t.name, 0, abi.PlaceView, resolved)
+}
+
+// fetchTransformed reads through a pipeline. Offsets stay the source's; Next is how far it scanned.
+func (b *Broker) fetchTransformed(ctx context.Context, s *source, dst []byte, limit int, fp FetchPartition) (partition.Fetched, error) {
+	x := transformers.Get().(*transformer)
+	defer transformers.Put(x)
+	raw := buffers.Get().(*[]byte)
+	defer buffers.Put(raw)
+
+	out := partition.Fetched{Batches: dst, Next: s.at}
+	for scanned := 0; scanned < maxScanBytes; {
+		f, err := s.part.Fetch((*raw)[:0], out.Next, min(limit, maxScanBytes))
+		out.Bounds = f.Bounds
+		if err != nil {
+			return out, err
+		}
+		if len(f.Batches) == 0 {
+			return out, nil
+		}
+		*raw = f.Batches
+		scanned += len(f.Batches)
+		if err := x.readThrough(ctx, s, fp, f.Batches, limit, &out); err != nil {
+			return out, err
+		}
+		if len(out.Batches) > len(dst) {
+			return out, nil
+		}
+	}
+	return out, nil
+}
+
+// readThrough runs batches through the pipeline until limit bytes have come out.
+func (x *transformer) readThrough(ctx context.Context, s *source, fp FetchPartition, batches []byte, limit int, out *partition.Fetched) error {
+	begin := len(out.Batches)
+	for batch, err := range record.All(batches) {
+		if err != nil {
+			return fmt.Errorf("read %s: %w", s.part.Name(), err)
+		}
+		if len(out.Batches)-begin >= limit {
+			return nil
+		}
+		if x.records, err = x.decoder.Decode(batch, x.records[:0]); err != nil {
+			return fmt.Errorf("read %s: %w", s.part.Name(), err)
+		}
+		in := pipeline.Input{
+			Topic: s.name, Partition: fp.Partition, Place: abi.PlaceView,
+			BaseOffset: batch.BaseOffset(), Records: x.records, Resolve: refuseRoute,
+		}
+		if err := s.read.run.Run(ctx, in, &x.result); err != nil {
+			return errcode.New(errcode.TransformFailed, "read %s through %q: %w", s.part.Name(), s.name, err)
+		}
+		if out.Batches, err = x.rebuild(out.Batches, batch, false); err != nil {
+			return fmt.Errorf("read %s: %w", s.part.Name(), err)
+		}
+		out.Next = batch.NextOffset()
+	}
+	return nil
+}
+
+// refuseRoute: a view shows records, it writes none.
+func refuseRoute(topic string, _ int32) error {
+	return fmt.Errorf("a view cannot route records (to %q); use a write pipeline or a derivation", topic)
+}
