@@ -108,7 +108,8 @@ like; 4 refused by the broker; 5 broker not reachable, busy or too slow; 6 recor
 	if serve != nil {
 		root.AddCommand(serve)
 	}
-	root.AddCommand(a.topicCommand(), a.produceCommand(), a.consumeCommand(), a.versionCommand())
+	root.AddCommand(a.topicCommand(), a.produceCommand(), a.consumeCommand(), a.moduleCommand(), a.pipelineCommand(),
+		a.viewCommand(), a.deriveCommand(), a.versionCommand())
 	return root
 }
 
@@ -162,6 +163,9 @@ func args(least, most int) cobra.PositionalArgs {
 	}
 }
 
+// completionPatience is how long a shell waits for names.
+const completionPatience = time.Second
+
 // completeTopics completes the first argument with the names of topics, and of views where they may
 // stand, without ever keeping the shell waiting for long.
 func (a *app) completeTopics(views bool) cobra.CompletionFunc {
@@ -169,7 +173,7 @@ func (a *app) completeTopics(views bool) cobra.CompletionFunc {
 		if len(given) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), time.Second)
+		ctx, cancel := context.WithTimeout(cmd.Context(), completionPatience)
 		defer cancel()
 		var names []string
 		err := a.withClient(func(c *client.Client) error {

@@ -145,12 +145,8 @@ func (a *app) describeTopic(w io.Writer, t *client.Topic) error {
 	fmt.Fprintln(w)
 	parts := a.newTable(table.Row{"partition", "leader", "start", "end", "records", "size", "state"}, 1, 3, 4, 5, 6)
 	for _, p := range t.State {
-		state := "ok"
-		if p.Error != "" {
-			state = p.Error
-		}
 		parts.AppendRow(table.Row{p.Partition, p.Leader, p.LogStartOffset, p.HighWatermark,
-			count(p.HighWatermark - p.LogStartOffset), size(p.SizeBytes), state})
+			count(p.HighWatermark - p.LogStartOffset), size(p.SizeBytes), orOK(p.Error)})
 	}
 	return render(w, parts)
 }
