@@ -59,14 +59,48 @@ func worldCommands() []Command {
 	}
 }
 
-func TestCommands(t *testing.T) {
-	tests := []struct {
-		name    string
-		command Command
-		refused errcode.Code // 0: carried out
-		same    bool         // carried out, but nothing changed
-		check   func(*Image, Result) bool
-	}{
+// commandTest applies one command to a world. With refused the image must stay; else the command must
+// be carried out, changing something unless same says otherwise.
+type commandTest struct {
+	name    string
+	command Command
+	refused errcode.Code
+	same    bool
+	check   func(*Image, Result) bool // nil: nothing more to check
+}
+
+func runCommandTests(t *testing.T, tests []commandTest) {
+	t.Helper()
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			before := world(t)
+			beforeBytes := encode(t, before)
+			after, result, err := Apply(before, Entry{noon, tt.command})
+			if string(beforeBytes) != string(encode(t, before)) {
+				t.Fatal("the old image changed")
+			}
+			if tt.refused != 0 {
+				var e *errcode.Error
+				if !errors.As(err, &e) || e.Code != tt.refused || after != before {
+					t.Fatalf("got %v, want %v and the same image", err, tt.refused)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if result.Changed == tt.same || (after == before) != tt.same || result.Version != after.Version() {
+				t.Fatalf("changed %v, want %v; version %d, image %d", result.Changed, !tt.same, result.Version, after.Version())
+			}
+			if tt.check != nil && !tt.check(after, result) {
+				t.Fatalf("result %+v does not fit image %s", result, encode(t, after))
+			}
+		})
+	}
+}
+
+func TestTopicCommands(t *testing.T) {
+	runCommandTests(t, []commandTest{
 		{name: "create topic", command: CreateTopic{Name: "new"}, check: func(i *Image, r Result) bool {
 			topic := i.Topic("new")
 			return r.Created && r.Topic == topic && topic.ID == 4 && topic.Partitions == 1 && topic.Replication == 1 &&
@@ -96,7 +130,11 @@ func TestCommands(t *testing.T) {
 		{name: "delete dead-letter topic in use", command: DeleteTopic{Name: "dead"}, refused: errcode.TopicInUse},
 		{name: "delete output topic in use", command: DeleteTopic{Name: "clean"}, refused: errcode.TopicInUse},
 		{name: "delete no topic", command: DeleteTopic{Name: "none"}, refused: errcode.UnknownTopicOrPartition},
+	})
+}
 
+func TestModuleCommands(t *testing.T) {
+	runCommandTests(t, []commandTest{
 		{name: "add module version", command: AddModule{Name: "redact", SHA256: hashA, Size: 1, ABI: "x"}, check: func(i *Image, r Result) bool {
 			return r.Created && r.Module.Version == 3 && i.Module("redact", 0) == r.Module && len(i.ModuleVersions("redact")) == 3
 		}},
@@ -115,7 +153,11 @@ func TestCommands(t *testing.T) {
 		{name: "delete module in use", command: DeleteModule{Name: "redact"}, refused: errcode.ModuleInUse},
 		{name: "delete no module", command: DeleteModule{Name: "none"}, refused: errcode.UnknownModule},
 		{name: "delete no version", command: DeleteModule{Name: "redact", Version: 9}, refused: errcode.UnknownModule},
+	})
+}
 
+func TestPipelineCommands(t *testing.T) {
+	runCommandTests(t, []commandTest{
 		{name: "set first pipeline", command: SetPipeline{Topic: "clean", Stages: stage("redact"), Expected: ptr(uint64(0))}, check: func(i *Image, r Result) bool {
 			s := i.Pipeline("clean").Stages[0]
 			return r.Created && r.Pipeline.Version == 1 && s.Module == "redact" && s.Version == 2 && s.OnError == OnErrorReject && s.Config == nil
@@ -132,7 +174,11 @@ func TestCommands(t *testing.T) {
 		{name: "delete pipeline past another change", command: DeletePipeline{Topic: "orders", Expected: ptr(uint64(7))}, refused: errcode.VersionConflict},
 		{name: "delete no pipeline", command: DeletePipeline{Topic: "clean"}, refused: errcode.NotFound},
 		{name: "delete pipeline of no topic", command: DeletePipeline{Topic: "none"}, refused: errcode.UnknownTopicOrPartition},
+	})
+}
 
+func TestViewCommands(t *testing.T) {
+	runCommandTests(t, []commandTest{
 		{name: "put view", command: PutView{Name: "v", Topic: "clean", Stages: stage("redact@1")}, check: func(i *Image, r Result) bool {
 			return r.Created && i.View("v").Stages[0].OnError == OnErrorDrop && r.View.Version == 1
 		}},
@@ -146,7 +192,11 @@ func TestCommands(t *testing.T) {
 		{name: "put view of no topic", command: PutView{Name: "v", Topic: "none", Stages: stage("redact")}, refused: errcode.UnknownTopicOrPartition},
 		{name: "delete view", command: DeleteView{Name: "orders-view"}, check: func(i *Image, _ Result) bool { return i.View("orders-view") == nil }},
 		{name: "delete no view", command: DeleteView{Name: "orders"}, refused: errcode.UnknownView},
+	})
+}
 
+func TestDerivationCommands(t *testing.T) {
+	runCommandTests(t, []commandTest{
 		{name: "put derivation", command: PutDerivation{Name: "d", Topic: "clean", Output: "dead", Stages: stage("redact")}, check: func(i *Image, r Result) bool {
 			return r.Created && i.Derivation("d").ID == 2 && r.Derivation.StartFrom == StartEarliest && r.Derivation.Stages[0].OnError == OnErrorDrop
 		}},
@@ -164,40 +214,18 @@ func TestCommands(t *testing.T) {
 		{name: "put derivation with bad name", command: PutDerivation{Name: "", Topic: "clean", Output: "dead", Stages: stage("redact")}, refused: errcode.InvalidRequest},
 		{name: "delete derivation", command: DeleteDerivation{Name: "copy"}, check: func(i *Image, _ Result) bool { return i.Derivation("copy") == nil }},
 		{name: "delete no derivation", command: DeleteDerivation{Name: "none"}, refused: errcode.UnknownDerivation},
+	})
+}
 
+func TestOtherCommands(t *testing.T) {
+	runCommandTests(t, []commandTest{
 		{name: "allocate producer ids", command: AllocateProducerIDs{Count: 10}, check: func(_ *Image, r Result) bool { return r.FirstProducerID == 1000 && r.ProducerIDs == 10 }},
 		{name: "allocate no producer ids", command: AllocateProducerIDs{}, refused: errcode.InvalidRequest},
 		{name: "allocate too many producer ids", command: AllocateProducerIDs{Count: MaxProducerIDBlock + 1}, refused: errcode.InvalidRequest},
 		{name: "same cluster info", command: SetClusterInfo{ClusterID: "c1"}, same: true},
 		{name: "other cluster info", command: SetClusterInfo{ClusterID: "c2"}, refused: errcode.AlreadyExists},
 		{name: "no command", command: nil, refused: errcode.InvalidRequest},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			before := world(t)
-			beforeBytes := encode(t, before)
-			after, result, err := Apply(before, Entry{noon, tt.command})
-			if string(beforeBytes) != string(encode(t, before)) {
-				t.Fatal("the old image changed")
-			}
-			if tt.refused != 0 {
-				var e *errcode.Error
-				if !errors.As(err, &e) || e.Code != tt.refused || after != before {
-					t.Fatalf("got %v, want %v and the same image", err, tt.refused)
-				}
-				return
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if result.Changed == tt.same || (after == before) != tt.same || result.Version != after.Version() {
-				t.Fatalf("changed %v, want %v; version %d, image %d", result.Changed, !tt.same, result.Version, after.Version())
-			}
-			if tt.check != nil && !tt.check(after, result) {
-				t.Fatalf("result %+v does not fit image %s", result, encode(t, after))
-			}
-		})
-	}
+	})
 }
 
 func TestRefusalNamesWhoUsesIt(t *testing.T) {

@@ -1,0 +1,175 @@
+// Package tests checks the repository as a whole: which package may import which, and the rules of
+// style that a machine can see. Tests of the running broker are in the folders below.
+package tests
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// leaves know nothing of the rest.
+var leaves = []string{"core/errcode", "core/record", "core/vfs"}
+
+// layers says what each package may import of this module, from the bottom up. An entry stands for
+// the packages below it too, and the longest entry that fits counts; a package may always import what
+// is below itself.
+var layers = map[string][]string{
+	"core/errcode": nil,
+	"core/vfs":     nil,
+	"core/record":  {"core/errcode"},
+
+	"raftstore":     leaves,
+	"wasm/abi":      leaves,
+	"wasm/module":   with(leaves, "wasm/abi"),
+	"wasm/engine":   with(leaves, "wasm/abi", "wasm/module"),
+	"wasm/pipeline": with(leaves, "wasm/abi", "wasm/module", "wasm/engine"),
+	"wasm/wasmtest": with(leaves, "wasm/abi"),
+
+	"core/metadata":  with(leaves, "raftstore"),
+	"core/partition": with(leaves, "raftstore"),
+	"core/broker":    with(leaves, "raftstore", "wasm", "core/metadata", "core/partition"),
+	"core/httpapi":   with(leaves, "core/metadata", "core/broker"),
+	"core/telemetry": with(leaves, "raftstore", "wasm", "core/metadata", "core/partition", "core/broker"),
+
+	// What others build on must not drag the broker in.
+	"sdk/go":        nil,
+	"sdk/client/go": {"core/errcode", "core/record"},
+	"sdk/spec":      {"wasm/abi"},
+	"plugins":       {"sdk/go"},
+
+	"cmd":        {"core", "raftstore", "wasm", "sdk"},
+	"benchmarks": {"core", "raftstore", "wasm", "sdk", "plugins"},
+	"tests":      {"core", "raftstore", "wasm", "sdk", "plugins", "cmd", "benchmarks"},
+}
+
+// kits help tests; nothing that is shipped imports them.
+var kits = []string{"core/vfs/vfstest", "sdk/go/wasmilltest", "wasm/wasmtest"}
+
+func with(base []string, more ...string) []string { return append(slices.Clone(base), more...) }
+
+// within tells whether pkg is root or below it.
+func within(pkg, root string) bool { return pkg == root || strings.HasPrefix(pkg, root+"/") }
+
+func withinAny(pkg string, roots []string) bool {
+	return slices.ContainsFunc(roots, func(root string) bool { return within(pkg, root) })
+}
+
+// layerOf is the longest entry of the table that a package falls under.
+func layerOf(table map[string][]string, pkg string) (string, bool) {
+	best, found := "", false
+	for root := range table {
+		if within(pkg, root) && len(root) >= len(best) {
+			best, found = root, true
+		}
+	}
+	return best, found
+}
+
+// reachable is everything that a layer may import, directly or through what it imports: tests may use
+// all of it.
+func reachable(table map[string][]string, layer string) []string {
+	reached := []string{layer}
+	for n := 0; n < len(reached); n++ {
+		for root, allowed := range table {
+			if !within(root, reached[n]) && !within(reached[n], root) {
+				continue
+			}
+			for _, a := range allowed {
+				if !slices.Contains(reached, a) {
+					reached = append(reached, a)
+				}
+			}
+		}
+	}
+	return reached
+}
+
+// importFaults lists the imports that go the wrong way.
+func importFaults(table map[string][]string, sources []source) []string {
+	var faults []string
+	for _, s := range sources {
+		layer, known := layerOf(table, s.dir())
+		if !known {
+			faults = append(faults, fmt.Sprintf("%s: package %s is in no layer: put it into the table of tests/imports_test.go", s.path, s.dir()))
+			continue
+		}
+		allowed := with(table[layer], layer)
+		if s.isTest() || withinAny(s.dir(), kits) {
+			allowed = with(reachable(table, layer), kits...)
+		}
+		for _, spec := range s.file.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil || !within(imported, module) {
+				continue
+			}
+			pkg := strings.TrimPrefix(strings.TrimPrefix(imported, module), "/")
+			shipped := !s.isTest() && !withinAny(s.dir(), kits) && !within(s.dir(), "tests")
+			switch {
+			case shipped && withinAny(pkg, kits):
+				faults = append(faults, fmt.Sprintf("%s:%d: %s is for tests alone", s.path, s.line(spec.Pos()), pkg))
+			case !withinAny(pkg, allowed):
+				faults = append(faults, fmt.Sprintf("%s:%d: %s must not import %s", s.path, s.line(spec.Pos()), layer, pkg))
+			}
+		}
+	}
+	return faults
+}
+
+// layerFaults lists entries of the table that allow each other: then there is no direction.
+func layerFaults(table map[string][]string) []string {
+	var faults []string
+	for layer, allowed := range table {
+		for _, a := range allowed {
+			if below, ok := layerOf(table, a); ok && below != layer && slices.Contains(reachable(table, below), layer) {
+				faults = append(faults, fmt.Sprintf("%s and %s may import each other", layer, a))
+			}
+		}
+	}
+	return faults
+}
+
+func TestImportsPointOneWay(t *testing.T) {
+	for _, fault := range importFaults(layers, tree(t)) {
+		t.Error(fault)
+	}
+	for _, fault := range layerFaults(layers) {
+		t.Error(fault)
+	}
+}
+
+func TestWrongImportsAreFound(t *testing.T) {
+	file := func(pkg string, imports ...string) string {
+		text := "package " + pkg + "\n"
+		for _, i := range imports {
+			text += "import _ \"" + module + "/" + i + "\"\n"
+		}
+		return text
+	}
+	faults := importFaults(layers, example(t, map[string]string{
+		"core/record/good.go":        file("record", "core/errcode"),
+		"core/record/bad.go":         file("record", "raftstore"),
+		"core/partition/bad.go":      file("partition", "core/broker"),
+		"core/partition/bad_test.go": file("partition", "core/httpapi"),
+		"core/broker/good_test.go":   file("broker", "wasm/abi", "core/vfs/vfstest"),
+		"core/broker/kit.go":         file("broker", "core/vfs/vfstest"),
+		"plugins/x/bad.go":           file("main", "core/errcode"),
+		"sdk/client/go/bad.go":       file("client", "core/broker"),
+		"core/new/unknown.go":        file("new"),
+		"tests/demo/main.go":         file("main", "core/httpapi", "cmd/wasmill"),
+	}))
+	expectFaults(t, faults,
+		"core/record/bad.go:2: core/record must not import raftstore",
+		"core/partition/bad.go:2: core/partition must not import core/broker",
+		"core/partition/bad_test.go:2: core/partition must not import core/httpapi",
+		"core/broker/kit.go:2: core/vfs/vfstest is for tests alone",
+		"plugins/x/bad.go:2: plugins must not import core/errcode",
+		"sdk/client/go/bad.go:2: sdk/client/go must not import core/broker",
+		"core/new/unknown.go: package core/new is in no layer",
+	)
+	if got := layerFaults(map[string][]string{"a": {"b"}, "b": {"c"}, "c": {"a"}}); len(got) != 3 {
+		t.Errorf("a ring of layers has faults %q", got)
+	}
+}
