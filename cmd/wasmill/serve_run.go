@@ -3,22 +3,90 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"net"
 
+	"github.com/wasmill/wasmill/cmd/wasmill/internal/cli"
 	"github.com/wasmill/wasmill/cmd/wasmill/internal/config"
+	"github.com/wasmill/wasmill/core/broker"
+	"github.com/wasmill/wasmill/core/httpapi"
 )
 
-// runBroker serves until ctx ends.
-func runBroker(ctx context.Context, cfg config.Config, logger *slog.Logger, out io.Writer) error {
+// runBroker serves until ctx ends, then answers what it accepted and closes everything. It listens
+// before it opens the data, so that a port in use is told before a long start, and answers only when
+// the broker serves.
+func runBroker(ctx context.Context, cfg config.Config, logger *slog.Logger, out io.Writer) (err error) {
 	ln, err := listen(cfg.HTTP)
 	if err != nil {
 		return err
 	}
-	if err := announce(out, ln, cfg); err != nil {
-		return errors.Join(err, ln.Close())
+	defer func() {
+		if cerr := ln.Close(); cerr != nil && !errors.Is(cerr, net.ErrClosed) {
+			err = errors.Join(err, cerr)
+		}
+	}()
+	if cfg.Advertise == "" {
+		cfg.Advertise = "http://" + ln.Addr().String()
 	}
-	<-ctx.Done()
+	b, err := broker.Open(ctx, brokerOptions(cfg, logger))
+	if err != nil {
+		return openError(err, cfg)
+	}
+	server, err := httpapi.New(httpOptions(cfg, logger), b)
+	if err != nil {
+		return errors.Join(err, b.Close(ctx))
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(ln) }()
+	if err = announce(out, ln, cfg); err == nil {
+		select {
+		case <-ctx.Done():
+		case err = <-served:
+		}
+	}
+	return errors.Join(err, shutdown(cfg, logger, server, b))
+}
+
+// shutdown ends the server before the broker: what was accepted is answered. Both are tried.
+func shutdown(cfg config.Config, logger *slog.Logger, server *httpapi.Server, b *broker.Broker) error {
 	logger.Info("shutting down", "timeout", cfg.ShutdownTimeout)
-	return ln.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), cfg.ShutdownTimeout)
+	defer cancel()
+	return errors.Join(server.Shutdown(ctx), b.Close(ctx))
+}
+
+func brokerOptions(cfg config.Config, logger *slog.Logger) broker.Options {
+	recycle := int64(cfg.RecycleBytes)
+	if recycle == 0 {
+		recycle = -1
+	}
+	return broker.Options{
+		DataDir: cfg.Data, BrokerID: cfg.BrokerID, Advertise: cfg.Advertise, Version: version, Logger: logger,
+		RecycleBytes: recycle, MaintainEvery: cfg.MaintainEvery, EngineInstances: cfg.WasmInstances,
+	}
+}
+
+func httpOptions(cfg config.Config, logger *slog.Logger) httpapi.Options {
+	return httpapi.Options{
+		Logger: logger, Leader: cfg.Advertise,
+		MaxBodyBytes: int(cfg.MaxBodyBytes), MaxModuleBytes: int(cfg.MaxModuleBytes), MaxFetchBytes: int(cfg.MaxFetchBytes),
+		InFlightBytes: int64(cfg.MaxInFlightBytes), InFlightResponse: int64(cfg.MaxInFlightBytes),
+		MaxConnections: cfg.MaxConnections,
+	}
+}
+
+// openError adds what to do when the data directory cannot be used.
+func openError(err error, cfg config.Config) error {
+	err = fmt.Errorf("open %s: %w", cfg.Data, err)
+	switch {
+	case errors.Is(err, broker.ErrDataDirInUse):
+		return cli.Hinted(err, "Stop the other broker, or choose another directory with --data.")
+	case errors.Is(err, broker.ErrDataDirNewer):
+		return cli.Hinted(err, "Start the newer version of wasmill, or choose another directory with --data.")
+	case errors.Is(err, broker.ErrDataDirUnusable):
+		return cli.Hinted(err, "Choose another directory with --data, or change its permissions.")
+	}
+	return err
 }

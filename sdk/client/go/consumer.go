@@ -202,17 +202,22 @@ func (k *Consumer) pollEach(ctx context.Context, handle func(*ConsumedRecord) er
 	_ = g.Wait()
 	total := 0
 	var errs []error
+	stopped := false // what was fetched but not handed out is asked for again
 	for i, res := range results {
-		err := failures[i]
-		if err == nil {
-			var n int
-			n, err = k.take(&k.parts[i], &res.Partitions[0], handle)
-			total += n
+		switch {
+		case res == nil && k.parts[i].start == "":
+			errs = append(errs, k.outOfRange(&k.parts[i], failures[i]))
+		case res == nil:
+			errs = append(errs, failures[i])
+		case stopped:
 			res.Release()
-		} else if k.parts[i].start == "" {
-			err = k.outOfRange(&k.parts[i], err)
+		default:
+			n, err := k.take(&k.parts[i], &res.Partitions[0], handle)
+			res.Release()
+			total += n
+			stopped = err != nil
+			errs = append(errs, err)
 		}
-		errs = append(errs, err)
 	}
 	return total, errors.Join(errs...)
 }

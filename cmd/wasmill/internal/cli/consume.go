@@ -155,7 +155,7 @@ func (a *app) readOut(ctx context.Context, k *client.Consumer, f consumeFlags, o
 		}
 		n++
 		bar.add(1, int64(len(r.Key)+len(r.Value)))
-		if n == f.most {
+		if f.most > 0 && n >= f.most {
 			return errEnough
 		}
 		return nil
