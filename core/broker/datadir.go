@@ -38,14 +38,14 @@ type dataDirInfo struct {
 // openDataDir makes the directory when missing, takes its lock and checks its format.
 func openDataDir(fsys vfs.FS, dir, version string) (io.Closer, error) {
 	if err := vfs.MkdirAllSynced(fsys, dir); err != nil {
-		return nil, fmt.Errorf("%w: %w; choose another with --data or change its permissions", ErrDataDirUnusable, err)
+		return nil, fmt.Errorf("%w: %w", ErrDataDirUnusable, err)
 	}
 	lock, err := fsys.Lock(path.Join(dir, "LOCK"))
 	if errors.Is(err, vfs.ErrLocked) {
-		return nil, fmt.Errorf("%w: %s; stop that broker or choose another directory with --data", ErrDataDirInUse, dir)
+		return nil, fmt.Errorf("%w: %s", ErrDataDirInUse, dir)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w; choose another with --data or change its permissions", ErrDataDirUnusable, err)
+		return nil, fmt.Errorf("%w: %w", ErrDataDirUnusable, err)
 	}
 	if err := checkFormat(fsys, dir, version); err != nil {
 		return nil, errors.Join(err, lock.Close())
@@ -69,10 +69,10 @@ func checkFormat(fsys vfs.FS, dir, version string) error {
 	defer f.Close()
 	var info dataDirInfo
 	if err := json.NewDecoder(io.NewSectionReader(f, 0, 1<<16)).Decode(&info); err != nil {
-		return fmt.Errorf("%w: %s: %w; restore the file or choose another directory with --data", ErrDataDirUnusable, name, err)
+		return fmt.Errorf("%w: %s: %w; restore the file", ErrDataDirUnusable, name, err)
 	}
 	if info.Format > dataFormat {
-		return fmt.Errorf("%w: %s has format %d, this broker knows %d; start the newer version, or choose another directory with --data",
+		return fmt.Errorf("%w: %s has format %d, this broker knows %d",
 			ErrDataDirNewer, dir, info.Format, dataFormat)
 	}
 	return nil
