@@ -179,7 +179,8 @@ func (e *Engine) Close(ctx context.Context) error {
 	for _, c := range codes {
 		if err := c.shutdown(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("close module %x: %w", c.hash[:6], err))
-			continue // still running: freeing its code now would crash it
+			e.release(c) // still running: whoever closes its last pool frees it
+			continue
 		}
 		c.destroy()
 	}

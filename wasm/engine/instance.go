@@ -27,7 +27,7 @@ type instance struct {
 	stack   [2]uint64 // parameters and results, so that calls allocate nothing
 }
 
-var errMisalignedAlloc = errors.New("wasmill_alloc: bad address")
+var errBadAlloc = errors.New("wasmill_alloc: bad address")
 
 // instantiate starts an instance: memory, _initialize. Its configuration comes with configure.
 func (c *code) instantiate(s *sandbox) (in *instance, err error) {
@@ -112,11 +112,11 @@ func (in *instance) allocate(size int) (uint32, []byte, error) {
 	mem := in.mod.Memory()
 	switch buf, ok := mem.Read(ptr, uint32(size)); {
 	case ptr == 0:
-		return 0, nil, in.guilty("alloc", fmt.Errorf("no room for %d bytes, memory is %d of at most %d: %w", size, mem.Size(), in.sandbox.limit, errMisalignedAlloc))
+		return 0, nil, in.guilty("alloc", fmt.Errorf("no room for %d bytes, memory is %d of at most %d: %w", size, mem.Size(), in.sandbox.limit, errBadAlloc))
 	case ptr%abi.Alignment != 0:
-		return 0, nil, in.guilty("alloc", fmt.Errorf("%#x is not a multiple of %d: %w", ptr, abi.Alignment, errMisalignedAlloc))
+		return 0, nil, in.guilty("alloc", fmt.Errorf("%#x is not a multiple of %d: %w", ptr, abi.Alignment, errBadAlloc))
 	case !ok:
-		return 0, nil, in.guilty("alloc", fmt.Errorf("%d bytes at %#x, memory is %d: %w", size, ptr, mem.Size(), errMisalignedAlloc))
+		return 0, nil, in.guilty("alloc", fmt.Errorf("%d bytes at %#x, memory is %d: %w", size, ptr, mem.Size(), errBadAlloc))
 	default:
 		return ptr, buf, nil
 	}

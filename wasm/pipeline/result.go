@@ -49,6 +49,7 @@ type Result struct {
 	arena   abi.Arena
 	actions []abi.Action
 	sets    [2]set // what one stage leaves for the next, in turn
+	run     run
 }
 
 // set is what a stage sees. The slices have equal lengths.

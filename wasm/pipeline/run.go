@@ -43,7 +43,9 @@ func (p *Pipeline) Run(ctx context.Context, in Input, out *Result) error {
 	if len(in.Records) == 0 {
 		return nil
 	}
-	r := run{ctx: ctx, pipeline: p, in: &in, out: out}
+	r := &out.run // reused: its parts are known to the engine by address
+	*r = run{ctx: ctx, pipeline: p, in: in, out: out}
+	defer func() { *r = run{} }()
 	r.call = abi.Input{
 		Topic: in.Topic, Partition: in.Partition, Place: p.place,
 		BaseTimestamp: in.Records[0].Timestamp, BaseOffset: in.BaseOffset,
@@ -66,7 +68,7 @@ func (p *Pipeline) Run(ctx context.Context, in Input, out *Result) error {
 type run struct {
 	ctx      context.Context
 	pipeline *Pipeline
-	in       *Input
+	in       Input
 	out      *Result
 	call     abi.Input
 
@@ -228,6 +230,9 @@ func (r *run) refuse(i int, group []abi.Action) error {
 // leave passes a record on to the next stage, or out of the pipeline.
 func (r *run) leave(i int, rec record.Record, intact bool) {
 	source := r.source(i)
+	if r.out.Verdicts[source].Kind == Rejected {
+		return // nothing of it is written in the end
+	}
 	if r.same != int32(source) {
 		r.same, r.count = int32(source), 0
 	}
