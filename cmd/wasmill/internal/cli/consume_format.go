@@ -61,7 +61,7 @@ func writeParts(w *bufio.Writer, parts ...[]byte) error {
 
 // jsonOutput is a record as the HTTP API shows it.
 type jsonOutput struct {
-	Topic     string          `json:"topic"`
+	Topic     string          `json:"topic,omitempty"`
 	Partition int32           `json:"partition"`
 	Offset    int64           `json:"offset"`
 	Timestamp string          `json:"timestamp"`
@@ -81,6 +81,10 @@ type jsonHeader struct {
 const timeMillis = "2006-01-02T15:04:05.000Z07:00"
 
 func writeJSONRecord(w *bufio.Writer, r *client.ConsumedRecord) error {
+	return writeJSONLine(w, recordOutput(r))
+}
+
+func recordOutput(r *client.ConsumedRecord) jsonOutput {
 	out := jsonOutput{
 		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset,
 		Timestamp: time.UnixMilli(r.Timestamp).UTC().Format(timeMillis),
@@ -92,7 +96,7 @@ func writeJSONRecord(w *bufio.Writer, r *client.ConsumedRecord) error {
 		jh.Value, jh.ValueB64 = bytesToJSON(h.Value)
 		out.Headers = append(out.Headers, jh)
 	}
-	return writeJSONLine(w, out)
+	return out
 }
 
 // bytesToJSON shows bytes so that jsonToBytes gives them back: compact JSON other than a string as

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -59,6 +60,8 @@ func ExitCode(err error) int {
 		return ExitOK
 	case errors.As(err, &use):
 		return ExitUsage
+	case errors.Is(err, os.ErrNotExist):
+		return ExitNotFound
 	case errors.Is(err, ErrRejected):
 		return ExitRejected
 	case errors.As(err, &refusal):
