@@ -35,10 +35,12 @@ var layers = map[string][]string{
 	"core/telemetry": with(leaves, "raftstore", "wasm", "core/metadata", "core/partition", "core/broker"),
 
 	// What others build on must not drag the broker in.
+	"sdk":           nil,
 	"sdk/go":        nil,
 	"sdk/client/go": {"core/errcode", "core/record"},
 	"sdk/spec":      {"wasm/abi"},
 	"plugins":       {"sdk/go"},
+	"plugins/build": {"sdk"},
 
 	"cmd":        {"core", "raftstore", "wasm", "sdk"},
 	"benchmarks": {"core", "raftstore", "wasm", "sdk", "plugins"},

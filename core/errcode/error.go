@@ -19,12 +19,9 @@ type Error struct {
 // New makes an error. The format and its arguments are fmt.Errorf's; what %w wraps becomes Cause.
 func New(code Code, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
-	e := &Error{Code: code, Detail: err.Error()}
-	switch u := err.(type) {
-	case interface{ Unwrap() error }:
-		e.Cause = u.Unwrap()
-	case interface{ Unwrap() []error }:
-		e.Cause = errors.Join(u.Unwrap()...)
+	e := &Error{Code: code, Detail: err.Error(), Cause: errors.Unwrap(err)}
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		e.Cause = errors.Join(several.Unwrap()...)
 	}
 	return e
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/vfs"
@@ -113,7 +114,7 @@ func (s *Store) open() (err error) {
 		Timeout:      time.Second,
 		FreelistType: bbolt.FreelistMapType,
 	}})
-	if errors.Is(err, bbolt.ErrTimeout) {
+	if errors.Is(err, bolterrors.ErrTimeout) {
 		return fmt.Errorf("log %s is open in another process: stop that one first", path)
 	}
 	if err != nil {

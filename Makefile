@@ -1,0 +1,83 @@
+# Everything here needs Go, make and git alone; modules and tools are fetched by Go, tools into ./.tools.
+# `make help` lists the targets.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+GO      ?= go
+BIN     := bin
+TOOLS   := $(CURDIR)/.tools
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+
+# Tools, pinned. Each lies under its version, so that a new pin is a new file.
+GOLANGCI_VERSION  := v2.15.0
+BENCHSTAT_VERSION := v0.0.0-20260908200009-22c9c6c9d4da
+GOLANGCI  := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)/golangci-lint
+BENCHSTAT := $(TOOLS)/benchstat-$(BENCHSTAT_VERSION)/benchstat
+
+# The race detector needs a C compiler; Go knows whether it found one.
+RACE := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
+
+FUZZTIME ?= 20s
+CRASH    ?= Crash|Kill|Torn|Fault|Power|DiskFull|Damage|Corrupt
+BENCHFLAGS ?=
+
+.PHONY: help build plugins test race lint fmt fmt-check vet fuzz crash bench demo check tools clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/wasmill
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/wasmill ./cmd/wasmill
+
+plugins: ## build the ready-made transforms into bin/plugins
+	$(GO) run ./plugins/build -o $(BIN)/plugins
+
+test: fmt-check vet ## all checks that need no tools, and every test, with the race detector where there is a C compiler
+	$(GO) test $(RACE) -timeout 14m ./...
+
+race: ## every test under the race detector, three times over, in a random order
+	CGO_ENABLED=1 $(GO) test -race -count=3 -shuffle=on -timeout 40m ./...
+
+lint: $(GOLANGCI) ## golangci-lint (built once into .tools, about two minutes)
+	$(GOLANGCI) run ./...
+
+fmt: ## format the tree
+	gofmt -w $$(git ls-files -co --exclude-standard '*.go')
+
+fmt-check:
+	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; fi
+
+vet:
+	$(GO) vet ./...
+
+fuzz: ## run every fuzz target for FUZZTIME (20s) each
+	@set -e; for package in $$(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u); do \
+		for target in $$($(GO) test -list '^Fuzz' ./$$package | grep '^Fuzz'); do \
+			echo "$$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$package; \
+		done; \
+	done
+
+crash: ## the crash and fault tests alone, not from the cache
+	$(GO) test -count=1 -timeout 30m -run '$(CRASH)' ./core/... ./raftstore/... ./tests/...
+
+bench: ## the broker against the raw limits of this machine (BENCHFLAGS go to it)
+	$(GO) run ./benchmarks $(BENCHFLAGS)
+
+demo: ## the main job, start to end, on real input
+	$(GO) run ./tests/demo
+
+check: lint test plugins build ## all that must pass before a change goes in
+
+tools: $(GOLANGCI) $(BENCHSTAT) ## build the pinned tools into .tools
+
+$(GOLANGCI):
+	GOBIN=$(@D) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+
+$(BENCHSTAT):
+	GOBIN=$(@D) $(GO) install golang.org/x/perf/cmd/benchstat@$(BENCHSTAT_VERSION)
+
+clean: ## remove what make built, the tools excepted
+	rm -rf $(BIN)
