@@ -15,6 +15,8 @@ const (
 // per record. It counts records on which the module failed alone; any call that succeeds starts the count
 // anew. After a pause one more such record brings the next pause, twice as long, until a call succeeds.
 type breaker struct {
+	threshold int
+
 	mu     sync.Mutex
 	row    int
 	pause  time.Duration // of the last opening; 0: has not opened since the last success
@@ -40,7 +42,7 @@ func (b *breaker) failure(now time.Time, reason string, trip bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.row++
-	if now.Before(b.until) || b.row < breakerThreshold && b.pause == 0 && !trip {
+	if now.Before(b.until) || b.row < b.threshold && b.pause == 0 && !trip {
 		return // open already (another run was faster), or not yet
 	}
 	b.pause = min(max(2*b.pause, breakerMinPause), breakerMaxPause)

@@ -135,6 +135,7 @@ func compileStage(ctx context.Context, e *engine.Engine, source ModuleSource, pl
 		return nil, err
 	}
 	st := &stage{label: s.label(), pool: pool, mask: pool.Mask(), policy: s.OnError, dead: s.DeadLetterTopic}
+	st.breaker.threshold = breakerThreshold
 	if st.policy == "" {
 		st.policy = Reject
 	}
