@@ -336,3 +336,8 @@ func hexOf(dump string) string {
 	}
 	return s.String()
 }
+
+func jsonText(v any) (string, error) {
+	b, err := json.Marshal(v)
+	return string(b), err
+}
