@@ -27,6 +27,11 @@ func runBroker(ctx context.Context, cfg config.Config, logger *slog.Logger, out 
 			err = errors.Join(err, cerr)
 		}
 	}()
+	stopPprof, err := servePprof(cfg.Pprof, logger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stopPprof()) }()
 	if cfg.Advertise == "" {
 		cfg.Advertise = "http://" + ln.Addr().String()
 	}

@@ -293,6 +293,9 @@ func (a *app) logDump() *cobra.Command {
 				return err
 			}
 			defer func() { err = errors.Join(err, lock.Close()) }()
+			if n, err := strconv.ParseInt(filepath.Base(dir), 10, 32); err == nil {
+				d.number = int32(n)
+			}
 			d.w = bufio.NewWriter(a.Out)
 			d.json = a.json
 			err = raftstore.DumpLog(vfs.OS(), filepath.ToSlash(dir), d.frame)

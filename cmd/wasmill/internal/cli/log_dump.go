@@ -18,6 +18,7 @@ type dumper struct {
 	from    int64 // frames that end before this offset are passed over
 	most    int64
 	n       int64
+	number  int32 // of the partition, as far as the directory's name tells
 	decoder record.Decoder
 	buf     []record.Record
 }
@@ -97,7 +98,7 @@ func (d *dumper) batches(data []byte) (out []dumpedBatch, fault string) {
 				return append(out, db), err.Error()
 			}
 			for i := range d.buf {
-				db.Records = append(db.Records, dumpedRecord(b, &d.buf[i]))
+				db.Records = append(db.Records, d.record(b, &d.buf[i]))
 			}
 		}
 		out = append(out, db)
@@ -105,9 +106,9 @@ func (d *dumper) batches(data []byte) (out []dumpedBatch, fault string) {
 	return out, ""
 }
 
-func dumpedRecord(b record.Batch, r *record.Record) jsonOutput {
+func (d *dumper) record(b record.Batch, r *record.Record) jsonOutput {
 	return recordOutput(&client.ConsumedRecord{
-		Offset: b.BaseOffset() + int64(r.OffsetDelta), Timestamp: r.Timestamp, Key: r.Key, Value: r.Value, Headers: r.Headers,
+		Partition: d.number, Offset: b.BaseOffset() + int64(r.OffsetDelta), Timestamp: r.Timestamp, Key: r.Key, Value: r.Value, Headers: r.Headers,
 	})
 }
 

@@ -73,6 +73,7 @@ type Config struct {
 	MaintainEvery   time.Duration `koanf:"maintain-every"`
 	ShutdownTimeout time.Duration `koanf:"shutdown-timeout"`
 	OTLPEndpoint    string        `koanf:"otlp-endpoint"`
+	Pprof           string        `koanf:"pprof"`
 }
 
 // Default is the configuration of a broker that is told nothing.
@@ -113,6 +114,7 @@ func Flags(f *pflag.FlagSet) {
 	f.Duration("maintain-every", c.MaintainEvery, "how often retention is looked after")
 	f.Duration("shutdown-timeout", c.ShutdownTimeout, "how long requests may take to end when the broker stops")
 	f.String("otlp-endpoint", c.OTLPEndpoint, "URL of an OpenTelemetry collector to export to, such as http://127.0.0.1:4318 (default: none)")
+	f.String("pprof", c.Pprof, "address for Go profiles under /debug/pprof/; only for people you trust (default: none)")
 }
 
 // Validate reports every fault at once, each with the name of its value.
@@ -130,6 +132,11 @@ func (c Config) Validate() error {
 	if c.Advertise != "" {
 		if err := checkURL(c.Advertise); err != nil {
 			fault("advertise", "%v; give a URL such as http://broker-1.example.com:8640", err)
+		}
+	}
+	if c.Pprof != "" {
+		if err := checkAddress(c.Pprof); err != nil {
+			fault("pprof", "%v; give HOST:PORT such as 127.0.0.1:6060", err)
 		}
 	}
 	if c.OTLPEndpoint != "" {
