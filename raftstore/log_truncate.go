@@ -64,6 +64,12 @@ func (l *Log) truncateLocked(index uint64) error {
 	if err := l.syncActiveLocked(); err != nil {
 		return err
 	}
+	if st.startOffset > tail.nextOffset {
+		st.startOffset = tail.nextOffset
+		if err := writeStart(l.fs, l.dir, logStart{base: st.base, startOffset: st.startOffset}); err != nil {
+			return err
+		}
+	}
 	n := len(st.segments)
 	for ; st.segments[n-1] != keep; n-- {
 		// Readers of the present state must be able to go on: opened now, since the name goes.
@@ -87,7 +93,6 @@ func (l *Log) truncateLocked(index uint64) error {
 	gone := st.segments[n:]
 	st.segments = append(st.segments[:n-1:n-1], s)
 	st.epoch++
-	st.startOffset = min(st.startOffset, tail.nextOffset)
 	l.active.release()
 	l.active, l.file, l.durable = s, file, tail.size
 	l.state.Store(&st)
