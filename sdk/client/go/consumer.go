@@ -189,10 +189,10 @@ func (k *Consumer) pollEach(ctx context.Context, handle func(*ConsumedRecord) er
 		p := k.parts[i]
 		f := PartitionFetch{
 			Topic: k.o.Topic, Partition: p.Partition, MaxBytes: k.o.MaxBytes, Stages: k.o.Stages,
-			From: p.start,
+			Offset: p.start,
 		}
 		if p.start == "" {
-			f.From, f.MinBytes, f.Wait = strconv.FormatInt(p.Next, 10), k.o.MinBytes, k.o.Wait
+			f.Offset, f.MinBytes, f.Wait = strconv.FormatInt(p.Next, 10), k.o.MinBytes, k.o.Wait
 		}
 		g.Go(func() error {
 			results[i], failures[i] = k.c.FetchPartition(gctx, f)

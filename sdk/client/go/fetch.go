@@ -22,7 +22,7 @@ const (
 type PartitionFetch struct {
 	Topic     string // or a view
 	Partition int32
-	From      string // Earliest, Latest, a number, or a time in RFC 3339 form; empty means Earliest
+	Offset    string // Earliest, Latest, a number, or a time in RFC 3339 form; empty means Earliest
 	MaxBytes  int    // 0: the broker's default. At least one batch comes even if it is larger
 	MinBytes  int
 	Wait      time.Duration // how long to wait for MinBytes
@@ -69,8 +69,8 @@ func (f PartitionFetch) query() url.Values {
 			q.Set(name, strconv.FormatInt(n, 10))
 		}
 	}
-	if f.From != "" {
-		q.Set("offset", f.From)
+	if f.Offset != "" {
+		q.Set("offset", f.Offset)
 	}
 	set("max_bytes", int64(f.MaxBytes))
 	set("min_bytes", int64(f.MinBytes))

@@ -101,12 +101,12 @@ var ErrRecordTooLarge = errors.New("the record is larger than the producer's buf
 // All methods are safe for concurrent use. Reports run on the partition's goroutine, in order: they
 // must not block nor call the Producer.
 type Producer struct {
-	c      *Client
-	o      ProducerOptions
-	queues []*queue
-	turn   atomic.Uint32       // the partition of records without a key moves on with each batch
-	memory *semaphore.Weighted // MaxBufferedBytes
-	slots  chan struct{}       // MaxInFlight
+	c       *Client
+	o       ProducerOptions
+	queues  []*queue
+	keyless atomic.Int64        // bytes of records without a key: they say which partition's turn it is
+	memory  *semaphore.Weighted // MaxBufferedBytes
+	slots   chan struct{}       // MaxInFlight
 
 	ctx    context.Context // ends with Abort, or when Close gives up
 	cancel context.CancelFunc
@@ -159,13 +159,14 @@ func NewProducer(ctx context.Context, c *Client, o ProducerOptions) (*Producer, 
 func (p *Producer) Partitions() int32 { return int32(len(p.queues)) }
 
 // Send puts a record into the partition that its key chooses as Kafka's clients do; records without
-// a key go to one partition after the other, a batch at a time. See SendTo.
+// a key go to one partition after the other, about BatchBytes of them at a time. See SendTo.
 func (p *Producer) Send(ctx context.Context, r record.Record, done func(Report)) error {
 	n := int32(len(p.queues))
 	if r.Key != nil {
 		return p.SendTo(ctx, record.PartitionForKey(r.Key, n), r, done)
 	}
-	return p.SendTo(ctx, int32(p.turn.Load()%uint32(n)), r, done)
+	turn := p.keyless.Add(int64(len(r.Value)+recordOverhead)) / int64(p.o.BatchBytes)
+	return p.SendTo(ctx, int32(turn%int64(n)), r, done)
 }
 
 // SendTo puts a record into a partition. It copies the record's bytes, takes the current time for a

@@ -79,7 +79,6 @@ func (q *queue) add(r record.Record, weight int64, done func(Report)) error {
 	b.weight += weight
 	switch {
 	case before < full && b.builder.Bytes() >= full:
-		q.p.turn.Add(1)
 		q.signal()
 	case b.count == 1:
 		q.signal() // the linger begins
@@ -88,9 +87,6 @@ func (q *queue) add(r record.Record, weight int64, done func(Report)) error {
 }
 
 func (q *queue) sealLocked() {
-	if q.open.builder.Bytes() < q.p.o.BatchBytes {
-		q.p.turn.Add(1)
-	}
 	q.sealed = append(q.sealed, q.open)
 	q.open = nil
 	q.signal()
