@@ -1,0 +1,7 @@
+//go:build race
+
+package harness
+
+// Raced tells whether the tests, and so the brokers that they start, run under the race detector:
+// slower by some times, and with more memory.
+const Raced = true
