@@ -114,7 +114,7 @@ func (c *call) fill(b *body, length, limit int) error {
 			continue
 		}
 		c.bodyEnded = true
-		if !errors.Is(err, io.EOF) || length >= 0 && len(b.buf.b) < length {
+		if !errors.Is(err, io.EOF) || length >= 0 && len(b.buf.b) < length || length < 0 && !c.lastChunkSeen(stream) {
 			return c.incomplete(len(b.buf.b), length, err)
 		}
 		break
@@ -123,6 +123,19 @@ func (c *call) fill(b *body, length, limit int) error {
 		return c.tooLarge(limit)
 	}
 	return nil
+}
+
+// lastChunkSeen tells whether a chunked body that gave io.EOF came to its end. fasthttp gives the same
+// io.EOF when the connection ends between two chunks, which would make half of an upload look whole.
+// But a stream at its end stays there without touching the connection, while any other one reads on:
+// past its deadline that cannot give io.EOF.
+func (c *call) lastChunkSeen(stream io.Reader) bool {
+	if err := c.http.SetReadDeadline(time.Unix(1, 0)); err != nil {
+		return false
+	}
+	var one [1]byte
+	n, err := stream.Read(one[:])
+	return n == 0 && err == io.EOF
 }
 
 // incomplete tells why a body cannot be had in full.

@@ -134,16 +134,14 @@ func (c *call) setFetchHeaders(fp *broker.FetchedPartition, next int64) {
 // answerRecords answers one partition's records as JSON or NDJSON.
 func (c *call) answerRecords(fp *broker.FetchedPartition, from int64, form string) error {
 	out := c.buffer(2*len(fp.Batches) + 256)
-	w := recordWriter{partition: fp.Partition, from: from, max: c.s.opts.MaxJSONBytes}
+	w := newRecordWriter(fp.Partition, form, c.s.opts.MaxJSONBytes)
+	w.from = from
 	if form == mediaJSON {
 		out.b = append(out.b, `{"topic":`...)
 		out.b = appendLoose(out.b, fp.Topic)
 		out.b = append(out.b, `,"partition":`...)
 		out.b = strconv.AppendInt(out.b, int64(fp.Partition), 10)
 		out.b = append(out.b, `,"records":[`...)
-		w.between = ','
-	} else {
-		w.after = "\n"
 	}
 	var err error
 	if out.b, err = w.appendAll(out.b, fp.Batches); err != nil {
@@ -176,15 +174,29 @@ func appendOffsets(dst []byte, fp *broker.FetchedPartition, next int64) []byte {
 // recordWriter writes the records of fetched batches as JSON.
 type recordWriter struct {
 	partition int32
-	from      int64 // records before this offset are left out
-	max       int   // bytes after which no further record is begun
-	between   byte  // separates records; 0 for nothing
-	before    func(dst []byte, offset int64) []byte
-	after     string
+	from      int64  // records before this offset are left out
+	max       int    // bytes after which no further record is begun
+	between   byte   // separates records; 0 for nothing
+	events    bool   // records are events of a stream
+	after     string // ends every record
 
 	count    int   // records written
 	full     bool  // max was reached: the rest was left out
 	fullNext int64 // offset of the first record left out
+}
+
+// newRecordWriter makes a writer for one of the forms that show records one by one.
+func newRecordWriter(partition int32, form string, maxBytes int) recordWriter {
+	w := recordWriter{partition: partition, max: maxBytes}
+	switch form {
+	case mediaJSON:
+		w.between = ','
+	case mediaNDJSON:
+		w.after = "\n"
+	case mediaSSE:
+		w.events, w.after = true, "\n\n"
+	}
+	return w
 }
 
 // decoding is the memory for taking batches apart.
@@ -235,8 +247,12 @@ func (w *recordWriter) appendOne(dst []byte, offset int64, r *record.Record) []b
 		dst = append(dst, w.between)
 	}
 	w.count++
-	if w.before != nil {
-		dst = w.before(dst, offset)
+	if w.events {
+		dst = append(dst, "id: "...)
+		dst = strconv.AppendInt(dst, int64(w.partition), 10)
+		dst = append(dst, ':')
+		dst = strconv.AppendInt(dst, offset, 10)
+		dst = append(dst, "\ndata: "...)
 	}
 	dst = appendRecord(dst, w.partition, offset, r)
 	return append(dst, w.after...)

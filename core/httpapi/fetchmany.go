@@ -188,7 +188,8 @@ func (c *call) answerManyJSON(req *broker.FetchRequest) error {
 	out.b = append(out.b, `{"partitions":[`...)
 	for i := range parts {
 		fp := &parts[i]
-		w := recordWriter{partition: fp.Partition, from: req.Partitions[i].Offset, between: ',', max: max(1, c.s.opts.MaxJSONBytes-len(out.b))}
+		w := newRecordWriter(fp.Partition, mediaJSON, max(1, c.s.opts.MaxJSONBytes-len(out.b)))
+		w.from = req.Partitions[i].Offset
 		out.b = comma(out.b, i)
 		out.b = append(out.b, `{"topic":`...)
 		out.b = appendLoose(out.b, fp.Topic)

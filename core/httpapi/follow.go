@@ -39,10 +39,7 @@ func (c *call) resume(q *fetchQuery, partition int32) error {
 func (c *call) follow(part broker.FetchPartition, q *fetchQuery, form string) error {
 	s := &followStream{
 		call: c, part: part, form: form, minBytes: q.minBytes,
-		writer: recordWriter{partition: part.Partition, max: c.s.opts.MaxJSONBytes, after: "\n"},
-	}
-	if form == mediaSSE {
-		s.writer.before, s.writer.after = s.eventHead, "\n\n"
+		writer: newRecordWriter(part.Partition, form, c.s.opts.MaxJSONBytes),
 	}
 	s.ctx, s.cancel = context.WithCancel(c.ctx)
 	c.stream = s
@@ -91,15 +88,6 @@ type followStream struct {
 	unread   []byte // of buf
 	greeted  bool
 	ended    bool
-}
-
-// eventHead begins an event.
-func (s *followStream) eventHead(dst []byte, offset int64) []byte {
-	dst = append(dst, "id: "...)
-	dst = strconv.AppendInt(dst, int64(s.part.Partition), 10)
-	dst = append(dst, ':')
-	dst = strconv.AppendInt(dst, offset, 10)
-	return append(dst, "\ndata: "...)
 }
 
 // watch ends the stream when the client closes its side. A stream is its connection's last answer,

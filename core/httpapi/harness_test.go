@@ -65,9 +65,6 @@ func serve(t *testing.T, o Options) *testServer {
 		if n := m.lent.Load(); n != 0 {
 			t.Errorf("%d fetched answers were never released", n)
 		}
-		if n := m.twice.Load(); n != 0 {
-			t.Errorf("%d fetched answers were released twice", n)
-		}
 		if n := s.bodies.used.Load(); n != 0 {
 			t.Errorf("%d bytes of the bodies' budget were not given back", n)
 		}

@@ -28,7 +28,6 @@ type model struct {
 
 	lent     atomic.Int64 // fetch responses that were not released
 	released atomic.Int64
-	twice    atomic.Int64 // releases beyond the first
 
 	onProduce func(ctx context.Context) error // called before an append
 	onFetch   func()                          // called when a fetch begins to wait
@@ -179,12 +178,7 @@ func (m *model) Fetch(ctx context.Context, req broker.FetchRequest) (*broker.Fet
 // lend makes a response that notices what becomes of its buffers: they are overwritten on release.
 func (m *model) lend(parts []broker.FetchedPartition) *broker.FetchResponse {
 	m.lent.Add(1)
-	var done atomic.Bool
 	return broker.NewFetchResponse(parts, func() {
-		if done.Swap(true) {
-			m.twice.Add(1)
-			return
-		}
 		for i := range parts {
 			for k := range parts[i].Batches {
 				parts[i].Batches[k] = 0xee
