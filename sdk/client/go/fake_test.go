@@ -157,6 +157,13 @@ func (f *fakeBroker) produce(w http.ResponseWriter, r *http.Request, body []byte
 	answer(w, 200, res)
 }
 
+// attempts is how many produce requests there were.
+func (f *fakeBroker) attempts() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.produces
+}
+
 // append checks the batch's sequence as a broker does and writes it.
 func (f *fakeBroker) append(topic string, partition int, b record.Batch) (ProducedPartition, *errcode.Error) {
 	f.mu.Lock()

@@ -167,8 +167,8 @@ func TestWithoutIdempotenceNothingUnsureIsRepeated(t *testing.T) {
 	if r := <-reports; r.Outcome != Failed || !errors.As(r.Err, &ce) || !ce.Sent {
 		t.Errorf("report %+v", r)
 	}
-	if f.produces != 1 {
-		t.Errorf("%d attempts", f.produces)
+	if n := f.attempts(); n != 1 {
+		t.Errorf("%d attempts", n)
 	}
 }
 
@@ -251,6 +251,8 @@ func TestALostSequenceTakesANewProducerID(t *testing.T) {
 	if r := send(); r.Outcome != Kept || r.Offset != 1 {
 		t.Errorf("report %+v", r)
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.nextID != 2 {
 		t.Errorf("%d producer ids", f.nextID)
 	}
