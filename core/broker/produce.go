@@ -102,6 +102,10 @@ func (t *topic) checkBatches(body []byte) ([]chunk, error) {
 		if err != nil {
 			return nil, batchError(t.name, len(chunks), position, err)
 		}
+		if batch.IsTransactional() {
+			return nil, errcode.New(errcode.InvalidRequest,
+				"produce to %q: batch %d belongs to a transaction, which this version does not have; produce without transactional.id", t.name, len(chunks))
+		}
 		chunks = append(chunks, chunk{batch: batch, first: records})
 		position += len(batch)
 		records += int(batch.Count())

@@ -83,7 +83,9 @@ type Partition struct {
 	highWatermark atomic.Int64
 	logStart      atomic.Int64
 
-	close func() error
+	opened chan struct{}  // closed when group is set, or never will be
+	failed sync.WaitGroup // the end of a partition that failed
+	close  func() error
 }
 
 // Open opens or makes the partition and starts its Raft group. It returns before the group has a
@@ -93,7 +95,9 @@ func Open(o Options) (*Partition, error) {
 		name: o.Name, dir: o.Dir, fs: o.FS, logger: o.Logger.With("partition", o.Name),
 		appender: newAppender(), onRolled: o.OnRoll,
 		flying: map[int64][]*flight{}, flyingMarks: map[string]*flight{}, state: newState(),
+		opened: make(chan struct{}),
 	}
+	defer close(p.opened)
 	p.config.Store(&o.Config)
 	p.close = sync.OnceValue(p.shutdown)
 	if err := p.openStores(o); err != nil {
@@ -186,8 +190,9 @@ func (p *Partition) onRoll(uint64) {
 	p.onRolled()
 }
 
-// fail stops the partition's writes for good; reads go on. The log never retries a failed fsync, as
-// the kernel may have dropped what could not be written.
+// fail stops the partition's writes, and Raft with them, for good; reads go on. The log never retries
+// a failed fsync, as the kernel may have dropped what could not be written, and Raft on a log that
+// takes nothing would stand for election again and again.
 func (p *Partition) fail(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -197,6 +202,16 @@ func (p *Partition) fail(err error) {
 	p.failure = errcode.New(errcode.StorageFailed,
 		"partition %s takes no writes: %w; check the disk, then restart the broker", p.name, err)
 	p.logger.Error("partition stopped: its storage failed; reads go on", "error", err)
+	p.failed.Go(func() {
+		<-p.opened
+		p.inflight.Wait() // Raft forgets, rather than answers, what it has not looked at when it ends
+		if p.group == nil {
+			return
+		}
+		if err := p.group.Close(); err != nil {
+			p.logger.Error("stopping Raft after the storage failed", "error", err)
+		}
+	})
 }
 
 // Close stops taking writes, answers those it took, stops Raft with a snapshot and closes the files.
@@ -208,6 +223,7 @@ func (p *Partition) shutdown() error {
 	p.closing = true
 	p.mu.Unlock()
 	p.inflight.Wait()
+	p.failed.Wait()
 	p.endWaits()
 	var errs []error
 	if p.Failure() == nil {

@@ -216,6 +216,9 @@ func TestIdempotentPipelining(t *testing.T) {
 				for errcode.Is(err, errcode.OutOfOrderSequence) { // overtaken on the way: a client sends again
 					done, err = p.Append(t.Context(), Append{Data: copied})
 				}
+				if attempt == 1 && errcode.Is(err, errcode.DuplicateSequence) {
+					continue // more than five batches late: written for certain, which is all that counts
+				}
 				if err != nil || done.BaseOffset != int64(i) {
 					t.Errorf("batch %d, attempt %d: offset %d, %v", i, attempt, done.BaseOffset, err)
 				}
