@@ -46,9 +46,13 @@ func (c *code) failed() bool {
 // shutdown closes all pools, whoever still holds them, and waits until no call runs.
 func (c *code) shutdown(ctx context.Context) error {
 	select {
-	case <-c.ready:
-	case <-ctx.Done():
-		return ctx.Err()
+	case <-c.ready: // first by itself: pools are to be closed even when ctx has ended already
+	default:
+		select {
+		case <-c.ready:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	c.starting.Wait()
 	c.mu.Lock()

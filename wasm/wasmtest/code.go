@@ -94,6 +94,9 @@ func (c *Code) Or64() *Code { return c.op(0x84) }
 // Shl64 pushes a << b of two i64.
 func (c *Code) Shl64() *Code { return c.op(0x86) }
 
+// Eq64 pushes a == b of two i64.
+func (c *Code) Eq64() *Code { return c.op(0x51) }
+
 // Extend makes an i64 of an i32.
 func (c *Code) Extend() *Code { return c.op(0xad) }
 
