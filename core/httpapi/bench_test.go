@@ -35,7 +35,7 @@ func (s *still) Fetch(context.Context, broker.FetchRequest) (*broker.FetchRespon
 // benchBatch is a batch of 64 records of 1 KiB.
 func benchBatch(b *testing.B) []byte {
 	var w record.Builder
-	value := bytes.Repeat([]byte(`{"some":"json"},`), 64)
+	value := bytes.Repeat([]byte(`,{"some":"js"}  `), 64)
 	value[0], value[len(value)-1] = '[', ']'
 	for range 64 {
 		w.Append(record.Record{Timestamp: 1, Key: []byte("key"), Value: value})

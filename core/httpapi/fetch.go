@@ -62,12 +62,17 @@ func (c *call) fetchRecords() error {
 	return c.answerRecords(fp, q.offset, form)
 }
 
-// fetchForm chooses the form of the answer. Only NDJSON and event streams can follow; an event
-// stream does unless it is told not to.
+// What a fetch can answer in, the preferred form first. Only NDJSON and event streams can follow.
+var (
+	fetchForms  = []string{mediaJSON, mediaBatches, mediaNDJSON, mediaSSE}
+	followForms = []string{mediaNDJSON, mediaSSE}
+)
+
+// fetchForm chooses the form of the answer. An event stream follows unless it is told not to.
 func (c *call) fetchForm(q *fetchQuery) (string, error) {
-	offers := []string{mediaJSON, mediaBatches, mediaNDJSON, mediaSSE}
+	offers := fetchForms
 	if q.follow {
-		offers = []string{mediaNDJSON, mediaSSE}
+		offers = followForms
 	}
 	form, err := negotiate(c.http.Request.Header.Peek(fasthttp.HeaderAccept), offers)
 	if err == nil && form == mediaSSE && !q.followed {

@@ -24,9 +24,12 @@ type fetchManyRequest struct {
 	WaitMs   int64 `json:"wait_ms"`
 }
 
+// manyForms is what fetchMany can answer in.
+var manyForms = []string{mediaFetch, mediaJSON}
+
 // fetchMany reads many partitions at once. Errors of single partitions stand inside of the answer.
 func (c *call) fetchMany() error {
-	form, err := negotiate(c.http.Request.Header.Peek(fasthttp.HeaderAccept), []string{mediaFetch, mediaJSON})
+	form, err := negotiate(c.http.Request.Header.Peek(fasthttp.HeaderAccept), manyForms)
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,8 @@ func TestMain(m *testing.M) {
 		// the process, a worker pool's cleaner notices after ten seconds that its server has ended.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+		// The benchmarks' client, likewise.
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*HostClient).connsCleaner"),
 	)
 }
 

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -19,11 +20,15 @@ const maxDepth = 512
 type scanner struct {
 	b         []byte
 	pos       int
-	line      int // from 1
-	lineStart int // position of the line's first byte
-	oneLine   bool
+	line      int  // from 1
+	lineStart int  // position of the line's first byte
+	oneLine   bool // a line's end ends the value
+	probe     bool // only whether the text is JSON matters, not where it is not
 	depth     int
 }
+
+// errNotJSON is every fault that a probing scanner finds.
+var errNotJSON = errors.New("not JSON")
 
 func newScanner(b []byte) scanner { return scanner{b: b, line: 1} }
 
@@ -45,12 +50,17 @@ func (e *syntaxError) problem() error {
 
 // errorAt makes a fault at a position on the current line.
 func (s *scanner) errorAt(pos int, format string, args ...any) error {
+	if s.probe {
+		return errNotJSON
+	}
 	return &syntaxError{pos: pos, line: s.line, column: pos - s.lineStart + 1, message: fmt.Sprintf(format, args...)}
 }
 
 // unexpected is the fault of whatever stands at the current position.
 func (s *scanner) unexpected(want string) error {
 	switch {
+	case s.probe:
+		return errNotJSON
 	case s.pos >= len(s.b):
 		return s.errorAt(s.pos, "the text ends where %s should be", want)
 	case s.oneLine && s.b[s.pos] == '\n':

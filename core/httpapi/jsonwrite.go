@@ -79,6 +79,7 @@ func appendBytes(dst []byte, name string, v []byte) []byte {
 		start := len(dst)
 		dst = appendName(dst, name, "")
 		s := newScanner(v)
+		s.probe = true
 		out, err := s.value(dst)
 		if err == nil && s.end() == nil {
 			return out

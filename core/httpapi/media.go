@@ -28,6 +28,10 @@ func isMedia(v []byte, media string) bool {
 	return len(v) == len(media) && bytes.EqualFold(v, []byte(media))
 }
 
+func hasMediaPrefix(v []byte, prefix string) bool {
+	return len(v) >= len(prefix) && bytes.EqualFold(v[:len(prefix)], []byte(prefix))
+}
+
 // negotiate chooses among the offers by an Accept header: the highest quality wins, the order of
 // offers breaks ties. No header accepts everything.
 func negotiate(accept []byte, offers []string) (string, error) {
@@ -71,8 +75,7 @@ func covers(rng []byte, media string) int {
 	case string(rng) == "*/*":
 		return 0
 	case bytes.HasSuffix(rng, []byte("/*")):
-		n := len(rng) - 1
-		if len(media) > n && bytes.EqualFold(rng[:n], []byte(media[:n])) {
+		if hasMediaPrefix([]byte(media), string(rng[:len(rng)-1])) {
 			return 1
 		}
 	}

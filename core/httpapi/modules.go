@@ -47,6 +47,9 @@ func (c *call) listModules() error {
 	return c.answerList("modules", orEmpty(modules))
 }
 
+// moduleForms is what getModule can answer in.
+var moduleForms = []string{mediaJSON, mediaWasm}
+
 // getModule describes a module, or gives its bytes to those who ask for application/wasm.
 func (c *call) getModule() error {
 	name := c.param(0)
@@ -54,7 +57,7 @@ func (c *call) getModule() error {
 	if err != nil {
 		return err
 	}
-	form, err := negotiate(c.http.Request.Header.Peek(fasthttp.HeaderAccept), []string{mediaJSON, mediaWasm})
+	form, err := negotiate(c.http.Request.Header.Peek(fasthttp.HeaderAccept), moduleForms)
 	if err != nil {
 		return err
 	}

@@ -84,12 +84,11 @@ func (c *call) producePartition() (int32, error) {
 
 // checkProduceType refuses types that nobody means as the type of a record's value.
 func checkProduceType(t []byte) error {
-	const vendor = "application/vnd.wasmill."
 	switch {
-	case isMedia(t, "application/x-www-form-urlencoded"), bytes.HasPrefix(bytes.ToLower(t), []byte("multipart/")):
+	case isMedia(t, "application/x-www-form-urlencoded"), hasMediaPrefix(t, "multipart/"):
 		return errcode.New(errcode.UnsupportedMediaType,
 			"Content-Type %q is what tools send when they are not told one; say application/json, application/x-ndjson or %s, or the type of the value that the body is (for example text/plain)", clip(t), mediaBatches)
-	case len(t) > len(vendor) && bytes.EqualFold(t[:len(vendor)], []byte(vendor)) && !isMedia(t, mediaBatches):
+	case hasMediaPrefix(t, "application/vnd.wasmill.") && !isMedia(t, mediaBatches):
 		return errcode.New(errcode.UnsupportedMediaType, "Content-Type %q cannot be produced; record batches are %s", clip(t), mediaBatches)
 	}
 	return nil
