@@ -232,7 +232,7 @@ func (t *deriveTask) derive(ctx context.Context, f partition.Fetched) error {
 			return fmt.Errorf("derive from %s: %w", t.source.Name(), err)
 		}
 	}
-	_, err := t.b.appendRouted(ctx, destinations, []partition.Mark{t.mark(f.Next)})
+	_, err := t.b.appendRouted(ctx, destinations, []partition.Mark{t.mark(f.Next)}, false)
 	return err
 }
 
@@ -287,6 +287,7 @@ func (t *deriveTask) add(destinations map[*topic]*splitter, name string, number 
 	s := destinations[to]
 	if s == nil {
 		s = newSplitter(to, record.CodecNone)
+		s.stick(int64(t.number))
 		s.skip = func(number int32, offset int) bool {
 			m, ok := to.partitions()[number].Mark(t.origin)
 			return ok && int64(offset) < m.Position

@@ -34,6 +34,9 @@ func (b *Broker) addRouted(r *rewritten, e pipeline.Emitted, index int) error {
 	s := r.destinations[t]
 	if s == nil {
 		s = newSplitter(t, 0)
+		if producer := r.origin.ProducerID(); producer >= 0 {
+			s.stick(producer + int64(r.number))
+		}
 		r.destinations[t] = s
 	}
 	return s.add(e.Record, e.Partition, index)
@@ -51,8 +54,9 @@ func (b *Broker) routeMarks(t *topic, number int32, unit []chunk) []partition.Ma
 	}}
 }
 
-// appendRouted writes records to other topics and returns where they went.
-func (b *Broker) appendRouted(ctx context.Context, destinations map[*topic]*splitter, marks []partition.Mark) ([]RoutedRecord, error) {
+// appendRouted writes records to other topics and returns where they went. Those that were written
+// before are only listed, with offset -1.
+func (b *Broker) appendRouted(ctx context.Context, destinations map[*topic]*splitter, marks []partition.Mark, before bool) ([]RoutedRecord, error) {
 	var routed []RoutedRecord
 	for t, s := range destinations {
 		parts, err := s.finish()
@@ -60,9 +64,11 @@ func (b *Broker) appendRouted(ctx context.Context, destinations map[*topic]*spli
 			return nil, err
 		}
 		for p, chunks := range parts {
-			done, err := p.Append(ctx, partition.Append{Data: joinChunks(chunks), Marks: marks})
-			if err != nil {
-				return nil, errcode.New(errcode.From(err).Code, "route to %q: %w", t.name, err)
+			done := partition.Appended{BaseOffset: -1}
+			if !before {
+				if done, err = p.Append(ctx, partition.Append{Data: joinChunks(chunks), Marks: marks}); err != nil {
+					return nil, errcode.New(errcode.From(err).Code, "route to %q: %w", t.name, err)
+				}
 			}
 			offset := done.BaseOffset
 			for _, index := range slices.Concat(indexes(chunks)...) {

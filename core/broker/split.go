@@ -61,6 +61,12 @@ func (s *splitter) choose(key []byte) int32 {
 	return s.keyless
 }
 
+// stick sends all records without a key to the partition that origin stands for, so that a repetition
+// finds them where they are.
+func (s *splitter) stick(origin int64) {
+	s.keyless = int32(uint64(origin) % uint64(len(s.topic.partitions())))
+}
+
 // encodedBound is never less than what a record takes in a batch: its bytes and the widest lengths.
 func encodedBound(r record.Record) int {
 	const fixed, perHeader = 40, 10

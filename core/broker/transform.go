@@ -29,6 +29,8 @@ var transformers = sync.Pool{New: func() any { return new(transformer) }}
 
 // rewritten is what a unit of chunks became: bytes for its own partition and batches for others.
 type rewritten struct {
+	origin       record.Batch // the unit's first batch as it came
+	number       int32        // of its partition
 	data         []byte
 	written      int
 	destinations map[*topic]*splitter
@@ -38,19 +40,27 @@ type rewritten struct {
 
 // appendTransformed runs chunks through the write pipeline and writes what it makes of them: first
 // the routed records, then the topic's own. An idempotent producer's retry after a failure between
-// the two repeats neither, as the destinations remember how far they have its records.
+// the two repeats neither, as the destinations remember how far they have its records. For the same
+// reason nothing is routed of a batch whose sequence is refused: once the destinations remember it,
+// they would take the missing one before it for a repetition. Of a repeated batch the verdicts are told
+// again, but nothing is written, even if another version of the pipeline would route it elsewhere.
 func (b *Broker) appendTransformed(ctx context.Context, t *topic, p *partition.Partition, number int32, live *livePipeline, chunks []chunk, out *outcome) {
 	x := transformers.Get().(*transformer)
 	defer transformers.Put(x)
 	for _, unit := range units(chunks) {
-		r := rewritten{destinations: map[*topic]*splitter{}}
+		r := rewritten{origin: unit[0].batch, number: number, destinations: map[*topic]*splitter{}}
+		known, err := p.Peek(r.origin)
+		if err != nil {
+			out.add(ProducedPartition{Partition: number}, err)
+			continue
+		}
 		for _, c := range unit {
 			if err := b.rewrite(ctx, x, t, number, live, c, len(unit) > 1, &r); err != nil {
 				out.add(ProducedPartition{Partition: number}, err)
 				return
 			}
 		}
-		routed, err := b.appendRouted(ctx, r.destinations, b.routeMarks(t, number, unit))
+		routed, err := b.appendRouted(ctx, r.destinations, b.routeMarks(t, number, unit), known.Duplicate)
 		if err != nil {
 			out.add(ProducedPartition{Partition: number}, err)
 			continue

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/core/record"
 )
 
 // What is in flight counts for sequence checks as if it were written: an idempotent producer sends
@@ -77,6 +78,23 @@ func (p *Partition) admitLocked(f *flight) (Appended, error) {
 		verdict, expected = checkAfter(last, f.seq), nextSequence(last.last)
 	}
 	return Appended{}, p.refusal(verdict, f.seq, expected)
+}
+
+// Peek tells what Append would answer to an idempotent producer's batch, and writes nothing: where the
+// batch lies that it repeats, or why its sequence is refused. Whoever writes elsewhere on the batch's
+// behalf before it is appended asks first, as what follows a refused batch may not have come yet.
+// Batches of other producers are never refused.
+func (p *Partition) Peek(b record.Batch) (Appended, error) {
+	if b.ProducerID() < 0 {
+		return Appended{}, nil
+	}
+	f := &flight{seq: sequenceOf(b)}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.twinLocked(f) != nil {
+		return Appended{}, nil // on its way: Append waits for its outcome
+	}
+	return p.admitLocked(f)
 }
 
 // checkAfter decides whether s may follow last, which is still on its way.
