@@ -32,7 +32,7 @@ var layers = map[string][]string{
 	"core/partition": with(leaves, "raftstore"),
 	"core/broker":    with(leaves, "raftstore", "wasm", "core/metadata", "core/partition"),
 	"core/httpapi":   with(leaves, "core/metadata", "core/broker"),
-	"core/telemetry": with(leaves, "raftstore", "wasm", "core/metadata", "core/partition", "core/broker"),
+	"core/telemetry": with(leaves, "raftstore", "wasm", "core/metadata", "core/partition", "core/broker", "core/httpapi"),
 
 	// What others build on must not drag the broker in.
 	"sdk":             nil,
@@ -43,7 +43,7 @@ var layers = map[string][]string{
 	"plugins":         {"sdk/go"},
 	"plugins/build":   {"sdk"},
 
-	"cmd":        {"core", "raftstore", "wasm", "sdk"},
+	"cmd":        {"core", "raftstore", "wasm", "sdk", "benchmarks"}, // bench runs the workloads
 	"benchmarks": {"core", "raftstore", "wasm", "sdk", "plugins"},
 	"tests":      {"core", "raftstore", "wasm", "sdk", "plugins", "cmd", "benchmarks"},
 }
