@@ -17,6 +17,7 @@ type GuestError struct {
 	Module string // label of the pool
 	Op     string // what it was asked to do, for example "process"
 	Cause  error
+	Said   string // the first line that the module wrote to standard error during the call; may be empty
 }
 
 func (e *GuestError) Error() string { return e.Module + ": " + e.Op + ": " + e.Reason() }
@@ -24,17 +25,21 @@ func (e *GuestError) Error() string { return e.Module + ": " + e.Op + ": " + e.R
 // Unwrap returns the cause, for example an *abi.Failure, abi.ErrBounds or a *sys.ExitError.
 func (e *GuestError) Unwrap() error { return e.Cause }
 
-// Reason is the cause in one line, without the stack that a trap carries.
+// Reason is the cause in one line, without the stack that a trap carries but with what the module said.
 func (e *GuestError) Reason() string {
 	var failure *abi.Failure
-	var exit *sys.ExitError
-	switch {
-	case errors.As(e.Cause, &failure):
+	if errors.As(e.Cause, &failure) {
 		return failure.Message
-	case errors.As(e.Cause, &exit):
-		return fmt.Sprintf("the module exited with code %d", exit.ExitCode())
 	}
-	return firstLine(e.Cause)
+	reason := firstLine(e.Cause)
+	var exit *sys.ExitError
+	if errors.As(e.Cause, &exit) {
+		reason = fmt.Sprintf("the module exited with code %d", exit.ExitCode())
+	}
+	if e.Said != "" {
+		reason += " (" + e.Said + ")"
+	}
+	return reason
 }
 
 // RefusedError: the module did not accept its configuration.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -45,8 +46,9 @@ func (c *code) instantiate(s *sandbox) (in *instance, err error) {
 		}
 	}()
 	config := wazero.NewModuleConfig().WithName("").WithStartFunctions(abi.ExportInitialize).
-		WithStdout(&in.call.out).WithStderr(&in.call.out).
-		WithRandSource(rand.Reader).WithWalltime(in.call.walltime, sys.ClockResolution(1_000_000)).
+		WithStdout(&in.call.out).WithStderr(&in.call.err).
+		WithRandSource(rand.Reader).WithWalltime(in.call.walltime, sys.ClockResolution(time.Millisecond)).
+		WithNanotime(in.call.nanotime, sys.ClockResolution(time.Millisecond)).WithNanosleep(in.call.nanosleep).
 		WithEnv("GOMEMLIMIT", strconv.FormatInt(s.limit/4*3, 10))
 	in.mod, err = c.runtime.InstantiateModule(experimental.WithMemoryAllocator(in.ctx, mem), c.compiled, config)
 	if err != nil {
@@ -60,7 +62,7 @@ func (c *code) instantiate(s *sandbox) (in *instance, err error) {
 }
 
 func (in *instance) guilty(op string, cause error) error {
-	return &GuestError{Module: in.sandbox.label, Op: op, Cause: cause}
+	return &GuestError{Module: in.sandbox.label, Op: op, Cause: cause, Said: in.call.complain}
 }
 
 // close frees the instance and its memory. Nothing may hold a view of the memory any more.

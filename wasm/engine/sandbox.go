@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/wasmill/wasmill/wasm/abi"
@@ -70,14 +71,25 @@ type call struct {
 	seeded   bool      // random has been seeded for in
 	starting bool      // before the first batch: log lines are remembered
 	lastLine string    // the last one
-	out      lineSplit // standard output and error
+	out      lineSplit // standard output
+	err      lineSplit // standard error
+	complain string    // its first line since the call began: runtimes write there why they trap
+	elapsed  int64     // monotonic clock, ns
 }
+
+const maxComplaint = 256 // bytes
 
 type callKey struct{}
 
 func newCall(s *sandbox) *call {
 	c := &call{sandbox: s, starting: true}
 	c.out.line = func(line []byte) { c.logLine(slog.LevelInfo, line) }
+	c.err.line = func(line []byte) {
+		if c.complain == "" {
+			c.complain = strings.ToValidUTF8(string(line[:min(len(line), maxComplaint)]), "\uFFFD")
+		}
+		c.logLine(slog.LevelWarn, line)
+	}
 	return c
 }
 
@@ -101,8 +113,19 @@ func (c *call) walltime() (sec int64, nsec int32) {
 	return t.Unix(), int32(t.Nanosecond())
 }
 
+// nanotime only counts its readings: modules cannot time each other, and a repeated call sees the same.
+func (c *call) nanotime() int64 {
+	c.elapsed += int64(time.Millisecond)
+	return c.elapsed
+}
+
+// nanosleep moves the clock instead of waiting: a sleeping module would hold its core.
+func (c *call) nanosleep(ns int64) { c.elapsed += max(ns, 0) }
+
 // begin and end enclose one batch.
-func (c *call) begin(in *abi.Input) { c.in, c.seeded, c.starting = in, false, false }
+func (c *call) begin(in *abi.Input) {
+	c.in, c.seeded, c.starting, c.complain = in, false, false, ""
+}
 
 func (c *call) end() { c.in = nil }
 
