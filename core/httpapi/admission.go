@@ -26,6 +26,9 @@ func (b *budget) take(n int64) bool {
 	}
 }
 
+// fits tells whether n bytes could be held just now.
+func (b *budget) fits(n int64) bool { return b.used.Load()+n <= b.limit }
+
 func (b *budget) give(n int64) { b.used.Add(-n) }
 
 // Milliseconds after which a refused request is worth another try. Bodies leave the broker within

@@ -9,8 +9,10 @@ import (
 	"github.com/wasmill/wasmill/core/errcode"
 )
 
-// firstChunk is the buffer that a body of unknown length starts with, in bytes.
-const firstChunk = 64 << 10
+// firstChunk is the most that is set aside for a body before any of it has come, in bytes. More is
+// earned by sending: else a handful of clients that announce large bodies and then do nothing would
+// use up the budget.
+const firstChunk = 256 << 10
 
 // body is a request's body in memory, held against the budget. The caller closes it once.
 type body struct {
@@ -43,11 +45,14 @@ func (c *call) readBody(limit int) (body, error) {
 			"Content-Encoding %q is not taken; compress the record batches instead, or send the body as it is", clip(enc))
 	}
 	b := body{from: &c.s.bodies}
-	first := length
 	if c.http.RequestBodyStream() == nil {
-		first, length = 0, max(length, 0)
+		length = max(length, 0)
 	}
-	if length < 0 {
+	if length > firstChunk && !b.from.fits(int64(classSize(classOf(length)))) {
+		return body{}, errBodyBudget(b.from.limit)
+	}
+	first := length
+	if length < 0 || length > firstChunk {
 		first = min(firstChunk, limit)
 	}
 	if err := b.grow(first); err != nil {
@@ -102,7 +107,7 @@ func (c *call) fill(b *body, length, limit int) error {
 		}
 		end := cap(b.buf.b)
 		if length >= 0 {
-			end = length
+			end = min(end, length)
 		}
 		if err := pace.allow(len(b.buf.b)); err != nil {
 			return c.incomplete(len(b.buf.b), length, err)

@@ -176,6 +176,10 @@ func TestFetchMany(t *testing.T) {
 	if got := len(parts[0].(map[string]any)["records"].([]any)); got != 1 {
 		t.Errorf("%d records of partition 0 from offset 3, want 1: %s", got, a.body)
 	}
+}
+
+func TestFetchManyRefusals(t *testing.T) {
+	ts := serve(t, Options{})
 	for _, bad := range []string{
 		`{"partitions":[]}`, `{"partitions":[{"topic":"t","partition":-1,"offset":0}]}`, `{"partitions":[{"topic":"t","partition":0,"offset":0}],"wait_ms":-1}`,
 	} {
@@ -185,7 +189,7 @@ func TestFetchMany(t *testing.T) {
 	if p["line"] != 2.0 {
 		t.Errorf("problem %v", p)
 	}
-	ts.wantCode(errcode.UnsupportedMediaType, ts.post("/v1/fetch", "text/plain", body))
+	ts.wantCode(errcode.UnsupportedMediaType, ts.post("/v1/fetch", "text/plain", `{"partitions":[]}`))
 }
 
 // A fetch that asks for all partitions gets no more than one fetch may.

@@ -79,6 +79,28 @@ func TestBodyBudget(t *testing.T) {
 	ts.want(http.StatusOK, ts.post("/v1/topics/t/records", "text/plain", body))
 }
 
+// Clients that announce large bodies and send nothing do not keep others from being served.
+func TestAnnouncedBodiesHoldLittle(t *testing.T) {
+	ts := serve(t, Options{InFlightBytes: 64 << 20})
+	var idle []io.Closer
+	for range 8 {
+		idle = append(idle, ts.raw(produceHead+"Content-Length: 30000000\r\n\r\n{\"records\":"))
+	}
+	body := strings.Repeat("x", 20<<20)
+	ts.want(http.StatusOK, ts.post("/v1/topics/t/records", "text/plain", body))
+	for _, c := range idle {
+		c.Close()
+	}
+	// One that could never be held in full is refused before any of it is read.
+	ts.server.bodies.used.Add(40 << 20)
+	c := ts.raw(produceHead + "Content-Length: 30000000\r\n\r\n{")
+	if err := c.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	ts.wantCode(errcode.Overloaded, ts.readAnswer(c))
+	ts.server.bodies.used.Add(-40 << 20)
+}
+
 func TestTruncatedUpload(t *testing.T) {
 	ts := serve(t, Options{})
 	record := `{"records":[{"value":"` + strings.Repeat("x", 20_000) + `"}]}`

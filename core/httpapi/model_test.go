@@ -348,3 +348,6 @@ func (m *model) Brokers(context.Context) ([]broker.BrokerInfo, error) {
 }
 
 func (m *model) Ready() error { return m.notReady }
+
+// The broker that is served outside of tests.
+var _ Broker = (*broker.Broker)(nil)

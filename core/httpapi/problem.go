@@ -97,7 +97,7 @@ func (s *Server) requestFault(err error) *errcode.Error {
 		return errcode.New(errcode.InvalidRequest, "request line and headers are larger than %d bytes; send fewer or shorter headers", s.opts.MaxHeaderBytes).
 			With("max_header_bytes", s.opts.MaxHeaderBytes)
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return errcode.New(errcode.RequestIncomplete, "the request's headers were not there within %v", s.opts.HeaderTimeout)
+		return errcode.New(errcode.RequestIncomplete, "the request's headers and the first byte of its body were not there within %v; nothing was done", s.opts.HeaderTimeout)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return errcode.New(errcode.RequestIncomplete, "the connection ended in the middle of the request; nothing was done")
 	}
