@@ -11,8 +11,8 @@ import (
 	"github.com/wasmill/wasmill/core/vfs"
 )
 
-// The index file of a sealed segment is a copy of what a scan of it would find: it is written without
-// being synced, trusted only if it checks and describes the segment's present end, and rebuilt if not.
+// The index file of a sealed segment is a copy of what a scan of it would find: it is trusted only if it
+// checks and describes the segment's present end, and rebuilt if not.
 const (
 	indexFileVersion = 1
 	indexFileHeader  = 48
@@ -149,7 +149,7 @@ func (l *Log) writeIndex(s *segment) {
 
 // storeIndex may fail: the index is rebuilt when it is needed.
 func (l *Log) storeIndex(s *segment, tail *segmentTail, entries []indexEntry) {
-	if err := replaceLogFile(l.fs, l.dir, path.Base(s.indexName()), encodeIndex(s, tail, entries), false); err != nil {
+	if err := replaceLogFile(l.fs, l.dir, path.Base(s.indexName()), encodeIndex(s, tail, entries)); err != nil {
 		l.o.Logger.Warn("an index file could not be written; it will be rebuilt when needed", "file", s.indexName(), "err", err)
 	}
 }

@@ -104,11 +104,8 @@ func (r *batchReader) take(s openSegment, at *scanStart, chunk []byte) (least in
 		if len(b) < frameHeaderSize {
 			return frameHeaderSize, nil
 		}
-		if err := h.decode(b, s.seed); err != nil {
-			return 0, corrupt(s.name, at.pos, "%v", err)
-		}
-		if h.index != at.index || h.baseOffset != at.offset {
-			return 0, corrupt(s.name, at.pos, "raft index %d, offset %d, expected %d, %d", h.index, h.baseOffset, at.index, at.offset)
+		if err := s.decode(b, *at, &h); err != nil {
+			return 0, err
 		}
 		size := h.size()
 		switch {
@@ -128,7 +125,7 @@ func (r *batchReader) take(s openSegment, at *scanStart, chunk []byte) (least in
 			}
 		}
 		p += size
-		at.pos, at.index, at.offset = at.pos+size, h.index+1, h.nextOffset
+		*at = at.next(&h)
 	}
 	return 0, nil
 }
@@ -195,8 +192,8 @@ func (l *Log) timeIn(st *logState, s *segment, ms int64) (int64, bool, error) {
 		if err != nil {
 			return 0, false, fmt.Errorf("read %s at %d: %w", s.name, at.pos, err)
 		}
-		if err := h.decode(b, s.seed); err != nil {
-			return 0, false, corrupt(s.name, at.pos, "%v", err)
+		if err := o.decode(b, at, &h); err != nil {
+			return 0, false, err
 		}
 		if h.nextOffset > st.startOffset && h.maxTimestamp >= ms && h.maxTimestamp != noTimestamp {
 			offset, ok, err := o.timeInFrame(at.pos, &h, st.startOffset, ms)
@@ -204,7 +201,7 @@ func (l *Log) timeIn(st *logState, s *segment, ms int64) (int64, bool, error) {
 				return offset, ok, err
 			}
 		}
-		at.pos += h.size()
+		at = at.next(&h)
 	}
 	return 0, false, nil
 }

@@ -87,20 +87,48 @@ type segmentSet struct {
 	sequence  uint64 // the greatest in the directory
 }
 
+// readSegmentSet reads the headers of all segments and checks that they continue each other.
 func readSegmentSet(fsys vfs.FS, dir string) (*segmentSet, error) {
 	start, err := readStart(fsys, dir)
 	if err != nil {
 		return nil, err
 	}
 	set := &segmentSet{start: start, sequence: start.base.sequence}
+	names, err := set.list(fsys, dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		s, active, err := readSegment(fsys, name)
+		if err != nil {
+			return nil, err
+		}
+		if !active {
+			set.unused = append(set.unused, s)
+			continue
+		}
+		if err := set.link(s); err != nil {
+			return nil, err
+		}
+		for _, u := range set.unused {
+			set.leftovers = append(set.leftovers, u.name)
+		}
+		set.unused = nil
+	}
+	return set, nil
+}
+
+// list returns the paths of the segment files that may belong to the log, oldest first, and notes the
+// files that do not.
+func (set *segmentSet) list(fsys vfs.FS, dir string) ([]string, error) {
 	entries, err := fsys.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	var idle []*segment
+	var names []string
 	for _, e := range entries {
 		name := path.Join(dir, e.Name())
-		if sequence, ok := parseSequence(name, indexSuffix); ok && sequence > start.base.sequence {
+		if sequence, ok := parseSequence(name, indexSuffix); ok && sequence > set.start.base.sequence {
 			continue
 		}
 		sequence, ok := parseSequence(name, segmentSuffix)
@@ -111,28 +139,13 @@ func readSegmentSet(fsys vfs.FS, dir string) (*segmentSet, error) {
 			continue
 		}
 		set.sequence = max(set.sequence, sequence)
-		if sequence <= start.base.sequence {
+		if sequence <= set.start.base.sequence {
 			set.leftovers = append(set.leftovers, name)
 			continue
 		}
-		s, active, err := readSegment(fsys, name, sequence)
-		if err != nil {
-			return nil, err
-		}
-		if !active {
-			idle = append(idle, s)
-			continue
-		}
-		if err := set.link(s, idle); err != nil {
-			return nil, err
-		}
-		for _, u := range idle {
-			set.leftovers = append(set.leftovers, u.name)
-		}
-		idle = nil
+		names = append(names, name)
 	}
-	set.unused = idle
-	return set, nil
+	return names, nil
 }
 
 // isLeftover tells the names of temporary and dropped files from those that are not the log's.
@@ -145,8 +158,9 @@ func isLeftover(name string) bool {
 	return false
 }
 
-// readSegment reads a segment's header block.
-func readSegment(fsys vfs.FS, name string, sequence uint64) (s *segment, active bool, err error) {
+// readSegment reads a segment's header block. The segment is nil only if the block could not be read or
+// is not one.
+func readSegment(fsys vfs.FS, name string) (s *segment, active bool, err error) {
 	f, err := fsys.OpenReadOnly(name)
 	if err != nil {
 		return nil, false, fmt.Errorf("open segment: %w", err)
@@ -168,48 +182,49 @@ func readSegment(fsys vfs.FS, name string, sequence uint64) (s *segment, active 
 	if s.segmentIdentity, err = decodeIdentity(block); err != nil {
 		return nil, false, corrupt(name, 0, "%v", err)
 	}
-	if s.sequence != sequence {
+	if sequence, _ := parseSequence(name, segmentSuffix); s.sequence != sequence {
 		return nil, false, corrupt(name, 0, "the file says that it is segment %d", s.sequence)
 	}
 	s.seed = frameSeed(s.salt)
 	s.cut = latestCut(block, s.seed)
 	s.segmentActivation, active = decodeActivation(block[activationPos:], s.seed)
 	if active && size < s.capacity {
-		return nil, false, corrupt(name, size, "the file ends here, but was made %d bytes long", s.capacity)
+		err = corrupt(name, size, "the file ends here, but was made %d bytes long", s.capacity)
 	}
 	if !active {
 		s.capacity = size
 	}
 	s.tail.Store(s.emptyTail())
-	return s, active, nil
+	return s, active, err
 }
 
-// link appends an active segment, which seals the one before it. idle are the segments without a valid
-// activation between the two.
-func (set *segmentSet) link(s *segment, idle []*segment) error {
-	before := set.start.base
-	var prev *segment
-	if n := len(set.segments); n > 0 {
-		prev = set.segments[n-1]
-		before = logBase{sequence: prev.sequence}
-	}
-	for _, u := range idle {
+// link appends an active segment, which seals the one before it.
+func (set *segmentSet) link(s *segment) error {
+	for _, u := range set.unused {
 		if u.sequence == s.prevSequence {
 			return corrupt(u.name, activationPos, "the activation record does not check, but segment %d continues this one", s.sequence)
 		}
 	}
-	if s.prevSequence != before.sequence {
-		return corrupt(s.name, activationPos, "it continues segment %d, which is missing: the one before it here is %d", s.prevSequence, before.sequence)
+	n := len(set.segments)
+	if n == 0 {
+		set.segments = append(set.segments, s)
+		return s.follows(set.start.base)
 	}
-	if prev == nil {
-		if s.baseIndex != before.index+1 || s.baseOffset != before.offset {
-			return corrupt(s.name, activationPos, "it starts at raft index %d, offset %d, but the log at %d, %d",
-				s.baseIndex, s.baseOffset, before.index+1, before.offset)
-		}
-	} else if err := prev.sealBy(&s.segmentActivation); err != nil {
-		return err
-	}
+	prev := set.segments[n-1]
 	set.segments = append(set.segments, s)
+	if s.prevSequence != prev.sequence {
+		return corrupt(s.name, activationPos, "it continues segment %d, but the one before it here is %d", s.prevSequence, prev.sequence)
+	}
+	return prev.sealBy(&s.segmentActivation)
+}
+
+// follows checks the first segment.
+func (s *segment) follows(base logBase) error {
+	if s.prevSequence != base.sequence || s.baseIndex != base.index+1 || s.baseOffset != base.offset {
+		return corrupt(s.name, activationPos,
+			"it continues segment %d at raft index %d, offset %d, but the log starts behind segment %d at %d, %d: segments are missing",
+			s.prevSequence, s.baseIndex, s.baseOffset, base.sequence, base.index+1, base.offset)
+	}
 	return nil
 }
 

@@ -82,6 +82,25 @@ func (l *Log) open(s *segment) (openSegment, error) {
 	return o, nil
 }
 
+// decode reads the header of the frame that must be at a place.
+func (s openSegment) decode(b []byte, at scanStart, h *frameHeader) error {
+	if err := h.decode(b, s.seed); err != nil {
+		return corrupt(s.name, at.pos, "%v", err)
+	}
+	if h.index != at.index || h.baseOffset != at.offset || h.nextOffset < h.baseOffset {
+		return corrupt(s.name, at.pos, "raft index %d, offsets %d to %d, expected %d, %d", h.index, h.baseOffset, h.nextOffset, at.index, at.offset)
+	}
+	if at.pos+h.size() > s.end.size {
+		return corrupt(s.name, at.pos, "%v", errFrameShort)
+	}
+	return nil
+}
+
+// next is the place behind a frame.
+func (at scanStart) next(h *frameHeader) scanStart {
+	return scanStart{pos: at.pos + h.size(), index: h.index + 1, offset: h.nextOffset}
+}
+
 // retrying runs a read again when a truncation or retention took a segment away in its middle: only
 // then may bytes that were readable fail to check.
 func (l *Log) retrying(read func(*logState) error) error {
@@ -234,14 +253,11 @@ func (l *Log) findIndex(s openSegment, index uint64, h *frameHeader) (int64, err
 		if err != nil {
 			return 0, fmt.Errorf("read %s at %d: %w", s.name, at.pos, err)
 		}
-		if err := h.decode(b, s.seed); err != nil {
-			return 0, corrupt(s.name, at.pos, "%v", err)
-		}
-		if h.index != at.index {
-			return 0, corrupt(s.name, at.pos, "raft index %d, expected %d", h.index, at.index)
+		if err := s.decode(b, at, h); err != nil {
+			return 0, err
 		}
 		pos := at.pos
-		at = scanStart{pos: pos + h.size(), index: h.index + 1, offset: h.nextOffset}
+		at = at.next(h)
 		if h.index == index {
 			if index < s.end.lastIndex {
 				l.cursor.set(s.segment, at)

@@ -130,13 +130,10 @@ func (s openSegment) tailBefore(index uint64) (*segmentTail, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read %s at %d: %w", s.name, at.pos, err)
 		}
-		if err := h.decode(b, s.seed); err != nil {
-			return nil, corrupt(s.name, at.pos, "%v", err)
+		if err := s.decode(b, at, &h); err != nil {
+			return nil, err
 		}
-		if h.index != at.index {
-			return nil, corrupt(s.name, at.pos, "raft index %d, expected %d", h.index, at.index)
-		}
-		at.pos, at.index = at.pos+h.size(), h.index+1
+		at = at.next(&h)
 		tail.size, tail.lastIndex, tail.lastTerm, tail.nextOffset = at.pos, h.index, h.term, h.nextOffset
 		tail.maxTimestamp = max(tail.maxTimestamp, h.maxTimestamp)
 	}

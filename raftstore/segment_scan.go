@@ -126,7 +126,7 @@ func (c *frameScan) payloadSum(h *frameHeader) (uint32, error) {
 			return 0, err
 		}
 		if len(b) == 0 {
-			return 0, io.ErrUnexpectedEOF
+			return 0, stop("%w", errFrameShort) // the file is shorter than it should be
 		}
 		sum = crc32.Update(sum, castagnoli, b)
 		pos += int64(len(b))
