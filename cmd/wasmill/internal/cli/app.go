@@ -109,7 +109,7 @@ like; 4 refused by the broker; 5 broker not reachable, busy or too slow; 6 recor
 		root.AddCommand(serve)
 	}
 	root.AddCommand(a.topicCommand(), a.produceCommand(), a.consumeCommand(), a.moduleCommand(), a.pipelineCommand(),
-		a.viewCommand(), a.deriveCommand(), a.logCommand(), a.benchCommand(), a.versionCommand())
+		a.viewCommand(), a.deriveCommand(), a.pluginCommand(), a.logCommand(), a.benchCommand(), a.versionCommand())
 	return root
 }
 
