@@ -12,7 +12,7 @@ import (
 )
 
 // code is a compiled module and everything that was made from it. It lives while somebody holds a
-// reference: each Module handle is one, and each open pool is one.
+// reference: each Module handle is one, and each open pool is one. Then it is idle (see Engine.release).
 type code struct {
 	engine *Engine
 	hash   [32]byte

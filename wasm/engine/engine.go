@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -39,6 +40,7 @@ type Options struct {
 	MaxMemoryBytes     int64  // the most that a stage may ask for per instance; default 256 MiB
 	DefaultMemoryBytes int64  // what a stage gets that asks for nothing; default 64 MiB
 	MaxInstances       int    // per pool; default GOMAXPROCS
+	IdleModules        int    // kept compiled while nobody uses them; default 8, negative: none
 	AllowInterpreter   bool   // run about 47 times slower where the compiler is not supported, rather than refuse
 	Logger             *slog.Logger
 	Observer           Observer
@@ -49,6 +51,7 @@ func (o Options) orDefault() Options {
 	o.MaxMemoryBytes = cmp.Or(o.MaxMemoryBytes, 256<<20)
 	o.DefaultMemoryBytes = min(cmp.Or(o.DefaultMemoryBytes, 64<<20), o.MaxMemoryBytes)
 	o.MaxInstances = cmp.Or(o.MaxInstances, runtime.GOMAXPROCS(0))
+	o.IdleModules = max(cmp.Or(o.IdleModules, 8), 0)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -72,7 +75,8 @@ type Engine struct {
 
 	mu     sync.Mutex
 	closed bool
-	codes  map[[sha256.Size]byte]*code // in use; guarded by mu, and so is code.refs
+	codes  map[[sha256.Size]byte]*code // in use or idle; guarded by mu, and so is code.refs
+	idle   []*code                     // without references, the longest idle first
 }
 
 // New makes an engine. It refuses to run where wazero's compiler is not supported, unless the options
@@ -129,6 +133,9 @@ func (e *Engine) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 		c = &code{engine: e, hash: hash, ready: make(chan struct{}), pools: map[poolKey]*Pool{}}
 		e.codes[hash] = c
 	}
+	if i := slices.Index(e.idle, c); i >= 0 {
+		e.idle = slices.Delete(e.idle, i, i+1)
+	}
 	c.refs++
 	e.mu.Unlock()
 
@@ -149,17 +156,31 @@ func (e *Engine) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 	return &Module{code: c}, nil
 }
 
-// release gives up one reference. The last one out of a failed build makes room for the next attempt.
+// release gives up one reference. Without any the code stays idle for a while: a module that was pushed is
+// soon named by a pipeline, and one that a fetch named is named by the next fetch. A failed build is
+// forgotten at once.
 func (e *Engine) release(c *code) {
 	e.mu.Lock()
 	c.refs--
-	last := c.refs == 0
-	if (last || c.failed()) && e.codes[c.hash] == c {
+	known := e.codes[c.hash] == c
+	var gone *code
+	switch {
+	case known && c.failed():
 		delete(e.codes, c.hash)
+	case c.refs > 0:
+	case !known: // the engine was closed meanwhile, or the build failed
+		gone = c
+	default:
+		e.idle = append(e.idle, c)
+		if len(e.idle) > e.opts.IdleModules {
+			gone = e.idle[0]
+			e.idle = slices.Delete(e.idle, 0, 1)
+			delete(e.codes, gone.hash)
+		}
 	}
 	e.mu.Unlock()
-	if last {
-		c.destroy()
+	if gone != nil {
+		gone.destroy()
 	}
 }
 
@@ -174,6 +195,7 @@ func (e *Engine) Close(ctx context.Context) error {
 		codes = append(codes, c)
 	}
 	clear(e.codes)
+	e.idle = nil
 	e.mu.Unlock()
 	var errs []error
 	for _, c := range codes {

@@ -323,7 +323,7 @@ func trappingStart() []byte {
 }
 
 func TestCompilesOncePerContent(t *testing.T) {
-	e, _ := newEngine(t, Options{})
+	e, _ := newEngine(t, Options{IdleModules: -1})
 	wasm := wasmtest.Identity()
 	var handles [8]*Module
 	var wg sync.WaitGroup
@@ -357,6 +357,30 @@ func TestCompilesOncePerContent(t *testing.T) {
 	p.Close()
 	if len(e.codes) != 0 || c.compiled != nil || c.runtime != nil {
 		t.Error("the last one out did not close the compiled module")
+	}
+}
+
+func TestIdleModulesStayCompiled(t *testing.T) {
+	e, _ := newEngine(t, Options{IdleModules: 2})
+	compile := func(at int) *code {
+		t.Helper()
+		m, err := e.Compile(t.Context(), wasmtest.Commands(at))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Release()
+		return m.code
+	}
+	first, second := compile(1), compile(2)
+	if compile(1) != first || compile(2) != second {
+		t.Error("a module was compiled again although it was idle only")
+	}
+	third := compile(3) // the first has been idle longest
+	if first.compiled != nil || second.compiled == nil || third.compiled == nil || len(e.codes) != 2 {
+		t.Errorf("%d modules are known", len(e.codes))
+	}
+	if compile(1) == first {
+		t.Error("a freed module came back")
 	}
 }
 
