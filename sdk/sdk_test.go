@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -90,6 +91,36 @@ func noneLeft(t *testing.T, dir string) {
 	})
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// TestTheGuidesExampleWorks runs the Go example of docs/plugins.md with its test.
+func TestTheGuidesExampleWorks(t *testing.T) {
+	guide, err := os.ReadFile("../docs/plugins.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllSubmatch(guide, -1)
+	if len(blocks) != 2 {
+		t.Fatalf("%d Go examples in docs/plugins.md, want a transform and its test", len(blocks))
+	}
+	t.Setenv("GOPROXY", "off")
+	t.Setenv("GOFLAGS", "-mod=mod")
+	t.Setenv("GOWORK", "off")
+	dir := newProject(t, "go")
+	const sdkImport = "wasmill \"github.com/wasmill/wasmill/sdk/go\"\n"
+	for name, text := range map[string]string{
+		"main.go":      "package main\nimport (\n\"bytes\"\n" + sdkImport + ")\n" + string(blocks[0][1]),
+		"main_test.go": "package main\nimport (\n\"testing\"\n\"github.com/wasmill/wasmill/sdk/go/wasmilltest\"\n)\n" + string(blocks[1][1]),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	test := exec.Command("go", "test", ".")
+	test.Dir = dir
+	if said, err := test.CombinedOutput(); err != nil {
+		t.Errorf("go test: %v\n%s", err, said)
 	}
 }
 

@@ -48,7 +48,8 @@ func Mirror(t *testing.T, dir fs.FS, wasm []byte) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		t.Run(name, func(t *testing.T) {
-			got, err := abi.Decode(g.memory(), g.process(v.input), &v.batch, abi.DefaultLimits(), &abi.Arena{}, nil)
+			result := g.process(v.input) // before looking at memory, which it may grow
+			got, err := abi.Decode(g.memory(), result, &v.batch, abi.DefaultLimits(), &abi.Arena{}, nil)
 			if err != nil {
 				t.Fatalf("the guest's answer: %v", err)
 			}
@@ -120,11 +121,36 @@ func startRaw(t *testing.T, wasm []byte) *raw {
 		}
 	})
 	wasi_snapshot_preview1.MustInstantiate(ctx, runtime)
+	if err := hostFunctions(ctx, runtime, t); err != nil {
+		t.Fatalf("host functions: %v", err)
+	}
 	module, err := runtime.InstantiateWithConfig(ctx, wasm, wazero.NewModuleConfig().WithStartFunctions("_initialize"))
 	if err != nil {
 		t.Fatalf("start the guest: %v", err)
 	}
-	return &raw{t: t, module: module}
+	g := &raw{t: t, module: module}
+	if module.ExportedFunction(abi.ExportInit) != nil {
+		config := []byte("{}")
+		if refused := g.call(abi.ExportInit, g.write(config), uint64(len(config))); refused != 0 {
+			t.Fatalf("the guest refuses an empty configuration: %d", refused)
+		}
+	}
+	return g
+}
+
+// hostFunctions are the imports of a guest that is configured with nothing.
+func hostFunctions(ctx context.Context, runtime wazero.Runtime, t *testing.T) error {
+	b := runtime.NewHostModuleBuilder(abi.ImportModule)
+	b.NewFunctionBuilder().WithFunc(func(_ context.Context, m api.Module, level, ptr, n uint32) {
+		line, _ := m.Memory().Read(ptr, n)
+		t.Logf("guest, level %d: %s", level, line)
+	}).Export("log")
+	b.NewFunctionBuilder().WithFunc(func(key, keyLen, buf, size uint32) int32 { return -1 }).Export("config_get")
+	b.NewFunctionBuilder().WithFunc(func(name, n uint32, delta int64) {}).Export("metric_add")
+	b.NewFunctionBuilder().WithFunc(func() int64 { return 0 }).Export("now")
+	b.NewFunctionBuilder().WithFunc(func(ptr, n uint32) {}).Export("random")
+	_, err := b.Instantiate(ctx)
+	return err
 }
 
 func (g *raw) call(name string, args ...uint64) uint64 {
@@ -136,13 +162,19 @@ func (g *raw) call(name string, args ...uint64) uint64 {
 	return results[0]
 }
 
+// write puts bytes where the guest wants them.
+func (g *raw) write(b []byte) (address uint64) {
+	g.t.Helper()
+	at := g.call(abi.ExportAlloc, uint64(len(b)))
+	if at == 0 || at%abi.Alignment != 0 || !g.module.Memory().Write(uint32(at), b) {
+		g.t.Fatalf("%s gives address %d for %d bytes", abi.ExportAlloc, at, len(b))
+	}
+	return at
+}
+
 func (g *raw) process(input []byte) uint64 {
 	g.t.Helper()
-	at := g.call(abi.ExportAlloc, uint64(len(input)))
-	if at == 0 || at%abi.Alignment != 0 || !g.module.Memory().Write(uint32(at), input) {
-		g.t.Fatalf("%s gives address %d for %d bytes", abi.ExportAlloc, at, len(input))
-	}
-	return g.call(abi.ExportProcess, at, uint64(len(input)))
+	return g.call(abi.ExportProcess, g.write(input), uint64(len(input)))
 }
 
 func (g *raw) memory() []byte {
