@@ -97,25 +97,21 @@ func Produce(ctx context.Context, o Options) (Result, error) {
 // Fetch reads each connection's partition from its start, again and again, for the duration.
 func Fetch(ctx context.Context, o Options, maxBytes int) (Result, error) {
 	return run(ctx, o, func(ctx context.Context, c *client.Client, i int, out *Result) error {
-		partition := int32(i) % o.Partitions
-		offset := int64(-1)
+		from := client.FetchFrom{Topic: o.Topic, Partition: int32(i) % o.Partitions, MaxBytes: maxBytes}
 		for ctx.Err() == nil {
-			f := client.PartitionFetch{Topic: o.Topic, Partition: partition, Offset: client.Earliest, MaxBytes: maxBytes}
-			if offset >= 0 {
-				f.Offset = fmt.Sprint(offset)
-			}
 			began := time.Now()
-			r, err := c.FetchPartition(context.WithoutCancel(ctx), f)
+			r, err := c.Fetch(context.WithoutCancel(ctx), client.FetchRequest{Partitions: []client.FetchFrom{from}})
 			if err != nil {
 				return err
 			}
-			out.Latencies = append(out.Latencies, time.Since(began))
 			p := &r.Partitions[0]
+			from.Offset = p.NextOffset
+			if p.Error != nil || p.NextOffset >= p.HighWatermark { // retention has been here, or the end
+				from.Offset = p.LogStartOffset
+			}
+			out.Latencies = append(out.Latencies, time.Since(began))
 			out.Bytes += int64(len(p.Batches))
 			out.Batches++
-			if offset = p.NextOffset; offset >= p.HighWatermark {
-				offset = -1
-			}
 			r.Release()
 		}
 		return nil
