@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"os"
 	"testing"
 
 	"github.com/wasmill/wasmill/core/record"
@@ -21,10 +22,14 @@ func records(n, size int) []record.Record {
 }
 
 func benchmarkRun(b *testing.B, n, size int, guests ...[]byte) {
+	benchmarkStages(b, n, size, nil, guests...)
+}
+
+func benchmarkStages(b *testing.B, n, size int, config []byte, guests ...[]byte) {
 	f := newFixture(b, nil)
 	var stages []StageSpec
 	for _, wasm := range guests {
-		stages = append(stages, StageSpec{Module: "guest", Version: 1, Hash: f.shelf.put(wasm)})
+		stages = append(stages, StageSpec{Module: "guest", Version: 1, Hash: f.shelf.put(wasm), Config: config})
 	}
 	p := f.compile(b, abi.PlaceWrite, stages...)
 	in := Input{Topic: "t", BaseOffset: -1, Records: records(n, size)}
@@ -47,6 +52,16 @@ func BenchmarkFilterKey(b *testing.B) { benchmarkRun(b, 64, 1024, wasmtest.Filte
 
 func BenchmarkFilterKeyOfLargeValues(b *testing.B) {
 	benchmarkRun(b, 64, 64<<10, wasmtest.FilterKey())
+}
+
+// BenchmarkFilterInC runs the C SDK's example: it searches each value for a text, here one at the end of
+// every other value.
+func BenchmarkFilterInC(b *testing.B) {
+	wasm, err := os.ReadFile("../../sdk/c/examples/filter/filter.wasm")
+	if err != nil {
+		b.Fatal(err)
+	}
+	benchmarkStages(b, 64, 1024, []byte(`{"contains":"\u0001"}`), wasm)
 }
 
 func BenchmarkThreeStages(b *testing.B) {

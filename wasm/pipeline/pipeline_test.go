@@ -501,3 +501,41 @@ func TestConcurrentRuns(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// A pipeline that is replaced under load finishes what it began and refuses the rest; its successor shares
+// the instances.
+func TestCloseUnderLoad(t *testing.T) {
+	f := newFixture(t, nil)
+	stages := f.commands(2, Reject)
+	old := f.compile(t, abi.PlaceWrite, stages...)
+	successor := f.compile(t, abi.PlaceWrite, stages...)
+	in := input("kk", "kd", "ek")
+	want := show(mustRun(t, old, in))
+	started := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			out := &Result{}
+			for n := 0; ; n++ {
+				err := old.Run(context.Background(), in, out)
+				if n == 0 {
+					started <- struct{}{}
+				}
+				if errors.Is(err, ErrClosed) {
+					return
+				}
+				if got := show(out); err != nil || got != want {
+					t.Errorf("got %q, %v", got, err)
+				}
+			}
+		})
+	}
+	for range 4 {
+		<-started
+	}
+	old.Close()
+	wg.Wait()
+	if got := show(mustRun(t, successor, in)); got != want {
+		t.Errorf("the successor: got %q", got)
+	}
+}
