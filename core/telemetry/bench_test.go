@@ -12,7 +12,7 @@ import (
 
 // The observations of requests must cost next to nothing beside the requests, and allocate nothing.
 func BenchmarkObserve(b *testing.B) {
-	t := startBench(b)
+	t := start(b, Options{})
 	result := &broker.ProduceResult{Topic: "orders", Partitions: []broker.ProducedPartition{{Count: 64}}}
 	fetched := broker.NewFetchResponse([]broker.FetchedPartition{{Topic: "orders", Batches: batches(b, 4, 16)}}, nil)
 	request := &httpapi.Request{Method: "POST", Route: "/v1/topics/{topic}/records", Status: 200, Duration: time.Millisecond}
@@ -50,22 +50,9 @@ func BenchmarkObserve(b *testing.B) {
 	}
 }
 
-func startBench(b *testing.B) *Telemetry {
-	t, err := Start(Options{Version: "bench", BrokerID: "1"})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		if err := t.Shutdown(context.Background()); err != nil {
-			b.Error(err)
-		}
-	})
-	return t
-}
-
 // A scrape of a broker with a thousand partitions.
 func BenchmarkScrape(b *testing.B) {
-	t := startBench(b)
+	t := start(b, Options{})
 	stats := make([]PartitionStat, 1000)
 	for i := range stats {
 		stats[i] = PartitionStat{Topic: "orders", Partition: int32(i), HighWatermark: 1 << 40, SizeBytes: 1 << 30}
@@ -73,9 +60,9 @@ func BenchmarkScrape(b *testing.B) {
 	}
 	t.RegisterPartitions(func() []PartitionStat { return stats })
 	b.ReportAllocs()
+	size := 0
 	for b.Loop() {
-		if _, err := t.registry.Gather(); err != nil {
-			b.Fatal(err)
-		}
+		size = len(scrape(b, t))
 	}
+	b.ReportMetric(float64(size), "B/scrape")
 }

@@ -41,6 +41,12 @@ func newTopicCell(topic string) *topicCell {
 }
 
 func (c *topicCell) observe(i *instruments, o metric.Observer) {
+	o.ObserveInt64(i.fetchedBytes, c.fetchedBytes.Load(), c.labels)
+	o.ObserveInt64(i.fetchedBatches, c.fetchedBatches.Load(), c.labels)
+	o.ObserveInt64(i.fetchedRecords, c.fetchedRecords.Load(), c.labels)
+	if !c.isTopic.Load() {
+		return // nothing can be produced to a view
+	}
 	o.ObserveInt64(i.producedBytes, c.producedBytes.Load(), c.labels)
 	o.ObserveInt64(i.producedBatches, c.producedBatches.Load(), c.labels)
 	o.ObserveInt64(i.producedRecords, c.producedRecords.Load(), c.labels)
@@ -49,9 +55,6 @@ func (c *topicCell) observe(i *instruments, o metric.Observer) {
 	o.ObserveInt64(i.divertedRecords, c.rejections.Load(), c.rejected)
 	o.ObserveInt64(i.divertedRecords, c.routings.Load(), c.routed)
 	o.ObserveInt64(i.duplicates, c.duplicates.Load(), c.labels)
-	o.ObserveInt64(i.fetchedBytes, c.fetchedBytes.Load(), c.labels)
-	o.ObserveInt64(i.fetchedBatches, c.fetchedBatches.Load(), c.labels)
-	o.ObserveInt64(i.fetchedRecords, c.fetchedRecords.Load(), c.labels)
 }
 
 // topic is the cell of a topic that is written to.
