@@ -148,6 +148,41 @@ func TestForeignEncodings(t *testing.T) {
 	}
 }
 
+// Stream encoders do not tell how much a frame holds; it must be read however well it is packed.
+func TestZstdWithoutContentSize(t *testing.T) {
+	for _, size := range []int{16, 10 << 10, 100 << 10, 1 << 20, 9 << 20} {
+		input := bytes.Repeat([]byte("the same again; "), size/16)
+		var stream bytes.Buffer
+		enc, err := zstd.NewWriter(&stream, zstd.WithEncoderConcurrency(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		writeInPieces(t, enc, input)
+		var h zstd.Header
+		if err := h.Decode(stream.Bytes()); err != nil || h.HasFCS && size > 1<<20 {
+			t.Fatalf("%d bytes: %v, header %+v: not what the test is about", size, err, h)
+		}
+		for _, dst := range [][]byte{nil, make([]byte, 0, len(input)/2), make([]byte, 0, 2*len(input))} {
+			got, err := decompress(dst, CodecZstd, stream.Bytes(), len(input))
+			if err != nil || !bytes.Equal(got, input) {
+				t.Errorf("%d bytes in %d, capacity %d: %d bytes, %v", len(input), stream.Len(), cap(dst), len(got), err)
+			}
+		}
+		if _, err := decompress(nil, CodecZstd, stream.Bytes(), len(input)-1); !errors.Is(err, ErrDecompressedTooLarge) {
+			t.Errorf("%d bytes, one over the limit: %v", len(input), err)
+		}
+		// A frame that tells its size, followed by one that does not.
+		both, err := compress(nil, CodecZstd, input)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := decompress(nil, CodecZstd, append(both, stream.Bytes()...), 2*len(input))
+		if err != nil || len(got) != 2*len(input) {
+			t.Errorf("two frames of %d bytes: %d bytes, %v", len(input), len(got), err)
+		}
+	}
+}
+
 // bombs are small payloads that claim, or hold, far more than limit.
 func bombs(t testing.TB) map[string]Batch {
 	huge := make([]byte, 32<<20)

@@ -1,7 +1,7 @@
 package record
 
 import (
-	"errors"
+	"bytes"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -22,7 +22,7 @@ var zstdShared = sync.OnceValue(func() zstdCodec {
 	if err != nil {
 		panic("record: zstd refuses constant options: " + err.Error())
 	}
-	// The cap limit makes DecodeAll stop at the end of the memory it is given: that is the bound.
+	// The cap limit makes DecodeAll stay within the memory it is given: that is the bound.
 	dec, err := zstd.NewReader(nil, zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderConcurrency(0))
 	if err != nil {
 		panic("record: zstd refuses constant options: " + err.Error())
@@ -34,40 +34,46 @@ func compressZstd(dst, src []byte) ([]byte, error) {
 	return zstdShared().enc.EncodeAll(src, dst), nil
 }
 
-// decompressZstd decodes at one go into memory of a guessed size and begins anew with four times as
-// much while that does not suffice, so that a small lie costs little and a bomb not over limit.
+// maxZstdWindow is the window that every decoder must support (RFC 8878, 3.1.1.1.2). A decoder takes
+// that much memory because a frame asks for it, so larger ones are refused.
+const maxZstdWindow = 8 << 20
+
+// zstdStreams are decoders that take frames of unknown size piece by piece. With a concurrency of 1 they
+// start no goroutines and need not be closed.
+var zstdStreams = sync.Pool{New: func() any {
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxZstdWindow))
+	if err != nil {
+		panic("record: zstd refuses constant options: " + err.Error())
+	}
+	return dec
+}}
+
+// decompressZstd decodes at one go into memory of the size that the frame announces. A frame that does
+// not say its size, as those of stream encoders, or lies, is read as a stream: DecodeAll cannot tell
+// memory that is too short from damage.
 func decompressZstd(dst, src []byte, limit int) ([]byte, error) {
-	size := max(cap(dst), firstGuess(len(src), limit))
 	var h zstd.Header
 	if err := h.Decode(src); err != nil {
 		return dst, corrupt(err)
 	}
-	if h.HasFCS {
-		if h.FrameContentSize > uint64(limit) {
-			return dst, ErrDecompressedTooLarge
-		}
-		// A block of 128 KiB takes four bytes at least. A claim beyond that is left to the
-		// decoder to refute, in memory of the guessed size.
-		if h.FrameContentSize <= uint64(len(src))<<15 {
-			size = max(size, int(h.FrameContentSize))
-		}
+	if h.HasFCS && h.FrameContentSize > uint64(limit) {
+		return dst, ErrDecompressedTooLarge
 	}
-	for {
-		size = min(size, limit+1)
+	// A block of 128 KiB takes four bytes at least: claims beyond that get no memory.
+	if h.HasFCS && h.FrameContentSize <= uint64(len(src))<<15 {
+		size := int(h.FrameContentSize)
 		if cap(dst) < size {
 			dst = make([]byte, 0, size)
 		}
-		out, err := zstdShared().dec.DecodeAll(src, dst[:0:size])
-		switch {
-		case len(out) > limit:
-			return dst, ErrDecompressedTooLarge
-		case err == nil:
+		if out, err := zstdShared().dec.DecodeAll(src, dst[:0:size]); err == nil {
 			return out, nil
-		case !errors.Is(err, zstd.ErrDecoderSizeExceeded):
-			return dst, corrupt(err)
-		case size > limit:
-			return dst, ErrDecompressedTooLarge
 		}
-		size *= 4
 	}
+	dec := zstdStreams.Get().(*zstd.Decoder)
+	defer zstdStreams.Put(dec)
+	if err := dec.Reset(bytes.NewReader(src)); err != nil {
+		return dst, corrupt(err)
+	}
+	defer func() { _ = dec.Reset(nil) }() // lets go of src; it cannot fail
+	return readBounded(dst, dec, firstGuess(len(src), limit), limit)
 }
