@@ -159,8 +159,19 @@ func (p *pool) roundTrip(ctx context.Context, req *fasthttp.Request, resp *fasth
 	} else {
 		p.put(c)
 	}
-	if err != nil && ctx.Err() != nil {
-		err = context.Cause(ctx)
+	return true, cause(ctx, err)
+}
+
+// cause is ctx's error where it, or its deadline set on the connection, is what broke the exchange.
+func cause(ctx context.Context, err error) error {
+	var timeout interface{ Timeout() bool }
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return context.DeadlineExceeded // the connection's clock was a moment ahead
 	}
-	return true, err
+	return err
 }

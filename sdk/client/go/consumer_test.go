@@ -239,13 +239,17 @@ func TestPartitionsOfViews(t *testing.T) {
 		switch r.URL.Path {
 		case "/v1/views/v":
 			answer(w, 200, View{Name: "v", Topic: "t"})
+		case "/v1/topics/v":
+			problem(w, errcode.New(errcode.ViewReadOnly, "v is a view"))
+		case "/v1/views/u":
+			answer(w, 200, View{Name: "u", Topic: "t"})
 		case "/v1/topics/t":
 			answer(w, 200, Topic{Name: "t", Partitions: 7})
 		default:
 			problem(w, errcode.New(errcode.UnknownTopicOrPartition, "nothing at %s", r.URL.Path))
 		}
 	}))
-	for name, want := range map[string]int32{"t": 7, "v": 7} {
+	for name, want := range map[string]int32{"t": 7, "u": 7, "v": 7} {
 		if n, err := c.PartitionCount(context.Background(), name); err != nil || n != want {
 			t.Errorf("%s: %d, %v", name, n, err)
 		}

@@ -52,7 +52,7 @@ func (c *Client) DeleteTopic(ctx context.Context, name string) error {
 // PartitionCount is how many partitions a topic, or the topic behind a view, has.
 func (c *Client) PartitionCount(ctx context.Context, topicOrView string) (int32, error) {
 	t, err := c.Topic(ctx, topicOrView)
-	if IsCode(err, errcode.UnknownTopicOrPartition) {
+	if IsCode(err, errcode.UnknownTopicOrPartition) || IsCode(err, errcode.ViewReadOnly) {
 		v, viewErr := c.View(ctx, topicOrView)
 		if viewErr != nil {
 			return 0, err // the topic's absence is what the caller should hear

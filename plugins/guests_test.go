@@ -1,3 +1,5 @@
+//go:build !race
+
 // Package plugins_test builds the ready-made plugins and the Go SDK's examples as guests and
 // takes records through them as a broker does. What each of them does is tested natively
 // beside its source; here it is shown that the guest does the same.
@@ -87,8 +89,8 @@ func TestGuests(t *testing.T) {
 	}
 }
 
-// TestManyLargeBatches lets the garbage collector of a Go guest run between and during calls.
-func TestManyLargeBatches(t *testing.T) {
+// TestGuestsTakeManyLargeBatches lets the garbage collector of a Go guest run between and during calls.
+func TestGuestsTakeManyLargeBatches(t *testing.T) {
 	g, err := conformance.Load(t, guest(t, "redact-email"), `{"replacement":"-"}`)
 	if err != nil {
 		t.Fatal(err)
