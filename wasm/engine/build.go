@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,8 +15,9 @@ import (
 
 // build takes an upload to code that pools can instantiate. The steps, in order:
 //
-//	inspect   sections, imports, exports, memory, tables; nothing is compiled or run
-//	validate  every function body (not there yet: nesting, locals and body sizes reach the compiler
+//	inspect   sections, imports, exports, memory, tables, all counts; nothing is compiled or run
+//	strip     drop the custom sections, which compilers parse without need
+//	validate  the instructions of every function (not there yet: nesting and body sizes reach the compiler
 //	          unchecked, so a hostile upload can make it slow)
 //	meter     rewrite the bodies so that they pay for every loop and call (not there yet: a module that
 //	          loops stalls the core that runs it)
@@ -27,14 +27,14 @@ import (
 //	          even start must not be accepted
 //
 // validate and meter take the module's bytes and return the bytes for the next step; they belong between
-// inspect and compile.
+// strip and compile.
 func (c *code) build(ctx context.Context, wasm []byte) error {
 	info, err := module.Inspect(wasm, module.Limits{MaxMemoryBytes: uint64(c.engine.opts.MaxMemoryBytes)})
 	if err != nil {
 		return err
 	}
 	c.info = info
-	if err := c.compileInTurn(ctx, wasm); err != nil {
+	if err := c.compileInTurn(ctx, module.WithoutCustom(wasm)); err != nil {
 		return err
 	}
 	if err := c.trial(); err != nil {
@@ -62,10 +62,11 @@ func (c *code) compileInTurn(ctx context.Context, wasm []byte) error {
 	if err == nil {
 		return nil
 	}
+	// The cache may also be what failed, for want of space: the module must not be blamed for that.
 	if rmErr := os.RemoveAll(dir); rmErr != nil {
-		return errors.Join(err, rmErr)
+		c.engine.opts.Logger.Error("compile cache", "error", rmErr)
 	}
-	return c.compile(wasm, dir)
+	return c.compile(wasm, "")
 }
 
 // compile makes the runtime, links the host functions and compiles. On an error it leaves nothing behind.
@@ -80,7 +81,7 @@ func (c *code) compile(wasm []byte, cacheDir string) (err error) {
 	if c.engine.interpreter {
 		config = wazero.NewRuntimeConfigInterpreter()
 	}
-	config = config.WithMemoryLimitPages(uint32(c.engine.opts.MaxMemoryBytes / module.PageSize))
+	config = config.WithDebugInfoEnabled(false).WithMemoryLimitPages(uint32(c.engine.opts.MaxMemoryBytes / module.PageSize))
 	if cacheDir != "" {
 		if c.cache, err = wazero.NewCompilationCacheWithDir(cacheDir); err != nil {
 			return fmt.Errorf("compile module %x: %w", c.hash[:6], err)

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -486,6 +487,19 @@ func TestCompileCache(t *testing.T) {
 		}
 	}
 	compile()
+}
+
+// What is wrong with the cache is not the module's fault.
+func TestCompilesWithoutACacheThatFails(t *testing.T) {
+	dir := t.TempDir()
+	e, _ := newEngine(t, Options{CacheDir: dir})
+	wasm := wasmtest.Identity()
+	if err := os.WriteFile(fmt.Sprintf("%s/%x", dir, sha256.Sum256(wasm)), []byte("not a directory"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := process(newPool(t, e, wasm, PoolOptions{}), batch("a")); err != nil || got != "keep0" {
+		t.Errorf("got %q, %v", got, err)
+	}
 }
 
 func cacheFiles(t *testing.T, dir string) []string {

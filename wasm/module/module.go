@@ -2,7 +2,7 @@
 // sections, types, imports, exports, memory and tables. It decides before any compiler sees the bytes,
 // it never allocates more than the bytes at hand justify, and its errors tell the author what to do.
 //
-// Function bodies are skipped. Validating them is a step of its own in front of the compiler.
+// The instructions of functions are skipped. Validating them is a step of its own in front of the compiler.
 package module
 
 import (

@@ -121,9 +121,55 @@ func TestInspectRefuses(t *testing.T) {
 	}
 }
 
+func TestInspectRefusesSegments(t *testing.T) {
+	const many = "\xff\xff\xff\xff\x0f" // 2^32-1
+	for name, c := range map[string]struct {
+		wasm []byte
+		want error
+		text string
+	}{
+		"constant without end": {section(6, 1, 0x7f, 0, 0x41, 0x80), ErrTruncated, "are left"},
+		"long constant":        {section(6, append([]byte{1, 0x7f, 0}, bytes.Repeat([]byte{0x41, 0}, 40)...)...), ErrMalformed, "more than 16 instructions"},
+		"call in a constant":   {section(6, 1, 0x7f, 0, 0x10, 0, 0x0b), ErrMalformed, "instruction 0x10"},
+		"element form":         {section(9, 1, 8), ErrMalformed, "form 8"},
+		"element count":        {section(9, append([]byte{1, 1, 0}, many...)...), ErrMalformed, "4294967295 elements are announced"},
+		"data form":            {section(11, 1, 3), ErrMalformed, "form 3"},
+		"data size":            {section(11, append([]byte{1, 1}, many...)...), ErrTruncated, "are left"},
+		"bodies":               {section(10, 1, 2, 0, 0x0b), ErrMalformed, "1 function bodies for 0 functions"},
+		"body size":            {append(section(3, 1, 0), section(10, append([]byte{1}, many...)...)[8:]...), ErrTruncated, "are left"},
+		"locals":               {append(section(3, 1, 0), section(10, 1, 8, 1, 0xff, 0xff, 0xff, 0xff, 0x0f, 0x7f, 0x0b)[8:]...), ErrTooLarge, "4294967295 locals"},
+	} {
+		_, err := Inspect(c.wasm, Limits{})
+		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.text) {
+			t.Errorf("%s: got %v, want %v with %q in it", name, err, c.want, c.text)
+		}
+	}
+	for form, body := range [][]byte{ // every form of element segment, with two entries
+		{0, 0x41, 0, 0x0b, 2, 1, 2}, {1, 0, 2, 1, 2}, {2, 0, 0x41, 0, 0x0b, 0, 2, 1, 2}, {3, 0, 2, 1, 2},
+		{4, 0x41, 0, 0x0b, 2, 0xd2, 1, 0x0b, 0xd2, 2, 0x0b}, {5, 0x70, 2, 0xd0, 0x70, 0x0b, 0xd2, 2, 0x0b},
+		{6, 0, 0x41, 0, 0x0b, 0x70, 1, 0xd2, 1, 0x0b}, {7, 0x70, 1, 0xd2, 1, 0x0b},
+	} {
+		if _, err := Inspect(section(9, append([]byte{1}, body...)...), Limits{}); !errors.Is(err, ErrMissingExport) {
+			t.Errorf("element form %d: %v, want to get as far as the exports", form, err)
+		}
+	}
+}
+
+func TestWithoutCustom(t *testing.T) {
+	plain := wasmtest.Commands(0)
+	name := append([]byte{0, 6, 4}, "nameX"...)
+	with := slices.Concat(plain[:8], name, plain[8:], name)
+	if got := WithoutCustom(with); !bytes.Equal(got, plain) {
+		t.Errorf("got %d bytes, want %d", len(got), len(plain))
+	}
+	if _, err := Inspect(with, Limits{}); err != nil {
+		t.Error(err)
+	}
+}
+
 // A few bytes that announce millions of entries must cost a few bytes.
 func TestLyingCountsAllocateNothing(t *testing.T) {
-	for _, id := range []byte{1, 2, 3, 4, 5, 7} {
+	for _, id := range []byte{1, 2, 3, 4, 5, 6, 7, 9, 10, 11} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		_, err := Inspect(lying(id), Limits{})

@@ -21,13 +21,17 @@ const (
 	sectionFunction = 3
 	sectionTable    = 4
 	sectionMemory   = 5
+	sectionGlobal   = 6
 	sectionExport   = 7
+	sectionElement  = 9
+	sectionCode     = 10
+	sectionData     = 11
 	sectionLast     = 13 // tag
 )
 
 var magic = []byte("\x00asm")
 
-// binary is what the sections before the code say.
+// binary is what the sections say about the interface.
 type binary struct {
 	types     []signature
 	imports   []importEntry
@@ -35,6 +39,8 @@ type binary struct {
 	tables    []limitsEntry
 	memories  []limitsEntry
 	exports   []exportEntry
+
+	importedFunctions int
 }
 
 type importEntry struct {
@@ -56,7 +62,7 @@ type limitsEntry struct {
 	shared bool
 }
 
-// parse walks the sections. Sections that say nothing about the interface are skipped by their length.
+// parse walks the sections. Custom ones are skipped by their length.
 func parse(wasm []byte, limits Limits) (*binary, error) {
 	if err := checkPreamble(wasm); err != nil {
 		return nil, err
@@ -124,6 +130,14 @@ func (m *binary) section(id byte, r *reader, limits Limits) error {
 		for range r.count("exports", limits.MaxExports) {
 			m.exports = append(m.exports, exportEntry{name: r.name(), kind: r.byte(), index: r.u32()})
 		}
+	case sectionGlobal:
+		m.readGlobals(r)
+	case sectionElement:
+		m.readElements(r, limits)
+	case sectionCode:
+		m.readCode(r, limits)
+	case sectionData:
+		m.readData(r)
 	default:
 		return nil
 	}
@@ -168,6 +182,7 @@ func (m *binary) readImports(r *reader, limits Limits) {
 		case kindFunction:
 			e.typeIndex = r.u32()
 			m.functions = append(m.functions, e.typeIndex)
+			m.importedFunctions++
 		case kindTable:
 			r.byte()
 			r.limits()
