@@ -1,20 +1,17 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 
-	client "github.com/wasmill/wasmill/sdk/client/go"
+	"github.com/wasmill/wasmill/tests/launch"
 )
 
 // runner builds and starts brokers for the benchmarks.
@@ -24,22 +21,15 @@ type runner struct {
 	runs   int
 }
 
-// process is a broker that runs on its own.
+// process is a broker that is measured.
 type process struct {
-	cmd  *exec.Cmd
+	*launch.Broker
 	data string
-	url  string
-	c    *client.Client
 }
 
-func (r *runner) build(ctx context.Context) error {
-	r.binary = filepath.Join(r.dir, "wasmill")
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", r.binary, "github.com/wasmill/wasmill/cmd/wasmill")
-	cmd.Stderr = os.Stderr
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("build the broker: %w", err)
-	}
-	return nil
+func (r *runner) build(ctx context.Context) (err error) {
+	r.binary, err = launch.Build(ctx, r.dir)
+	return err
 }
 
 // start runs a broker on a fresh data directory.
@@ -49,41 +39,19 @@ func (r *runner) start(ctx context.Context, args ...string) (*process, error) {
 }
 
 func (r *runner) startOn(ctx context.Context, data string, args ...string) (*process, error) {
-	cmd := exec.CommandContext(ctx, r.binary, append([]string{"serve", "--data", data, "--http", "127.0.0.1:0", "--log-level", "warn"}, args...)...)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
+	b, err := launch.Start(ctx, launch.Options{Binary: r.binary, DataDir: data, Args: append([]string{"--log-level", "warn"}, args...)})
 	if err != nil {
 		return nil, err
 	}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start the broker: %w", err)
-	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	fields := strings.Fields(line)
-	if err != nil || len(fields) < 4 {
-		return nil, errors.Join(fmt.Errorf("the broker said %q", line), err, cmd.Process.Kill(), cmd.Wait())
-	}
-	p := &process{cmd: cmd, data: data, url: fields[3]}
-	p.c, err = client.New(client.Options{Server: p.url})
-	return p, err
+	return &process{Broker: b, data: data}, nil
 }
 
 // stop ends the broker in order and removes its data.
-func (p *process) stop() error {
-	err := errors.Join(p.c.Close(), p.cmd.Process.Signal(syscall.SIGTERM), p.cmd.Wait())
-	return errors.Join(err, os.RemoveAll(p.data))
-}
-
-// kill ends the broker at once and keeps its data.
-func (p *process) kill() error {
-	err := errors.Join(p.c.Close(), p.cmd.Process.Kill())
-	_ = p.cmd.Wait() // it was killed: its status says so
-	return err
-}
+func (p *process) stop() error { return errors.Join(p.Stop(), os.RemoveAll(p.data)) }
 
 // residentMB is the broker's resident memory.
 func (p *process) residentMB() (float64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Pid()))
 	if err != nil {
 		return 0, err
 	}

@@ -48,7 +48,7 @@ func names() []string {
 // topic makes a topic that is read and written round and round, and writes it once over so that its
 // segments are recycled from then on.
 func (p *process) topic(ctx context.Context, name string, partitions int32, flush string) error {
-	_, err := p.c.CreateTopic(ctx, client.TopicSpec{Name: name, Partitions: partitions, Config: map[string]string{
+	_, err := p.Client.CreateTopic(ctx, client.TopicSpec{Name: name, Partitions: partitions, Config: map[string]string{
 		"flush": flush, "retention.bytes": fmt.Sprint(fileBytes / int64(partitions)), "segment.bytes": fmt.Sprint(16 << 20),
 	}})
 	return err
@@ -56,7 +56,7 @@ func (p *process) topic(ctx context.Context, name string, partitions int32, flus
 
 func (p *process) options(topic string, partitions int32, connections int, each time.Duration) load.Options {
 	return load.Options{
-		Server: p.url, Topic: topic, Partitions: partitions, RecordBytes: recordBytes, BatchBytes: batchBytes,
+		Server: p.URL, Topic: topic, Partitions: partitions, RecordBytes: recordBytes, BatchBytes: batchBytes,
 		Connections: connections, Duration: each,
 	}
 }

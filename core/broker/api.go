@@ -140,7 +140,8 @@ type TopicInfo struct {
 	metadata.Topic
 	Effective  map[string]string `json:"effective_config"`
 	State      []PartitionInfo   `json:"partition_state,omitempty"`
-	PipelineAt uint64            `json:"pipeline_version,omitempty"` // 0: no write pipeline
+	PipelineAt uint64            `json:"pipeline_version,omitempty"` // of the write pipeline, or of a view's; 0: none
+	ViewOf     string            `json:"view_of,omitempty"`          // the topic behind it, when the name is a view's
 }
 
 // PartitionInfo is the state of one partition.

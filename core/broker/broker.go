@@ -76,6 +76,7 @@ type Broker struct {
 	modules  *moduleStore
 
 	fetchBudget *semaphore.Weighted
+	unpack      unpackBudget
 
 	table       atomic.Pointer[table]
 	reconcileMu sync.Mutex // one reconciliation at a time
@@ -94,6 +95,7 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 	b := &Broker{
 		opts: o, id: raft.ServerID(o.BrokerID), fs: o.FS, logger: o.Logger, observer: o.Observer,
 		startedAt: time.Now(), fetchBudget: semaphore.NewWeighted(o.MaxFetchBytes),
+		unpack: newUnpackBudget(),
 	}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.table.Store(newTable())

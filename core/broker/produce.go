@@ -41,7 +41,7 @@ func (b *Broker) ProduceBatches(ctx context.Context, topicName string, number in
 	if err != nil {
 		return nil, err
 	}
-	chunks, err := t.checkBatches(body)
+	chunks, err := b.checkBatches(ctx, t, body)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func (b *Broker) ProduceRecords(ctx context.Context, topicName string, recs []Pr
 }
 
 // checkBatches validates a request's batches against the topic's limits.
-func (t *topic) checkBatches(body []byte) ([]chunk, error) {
+func (b *Broker) checkBatches(ctx context.Context, t *topic, body []byte) ([]chunk, error) {
 	if len(body) == 0 {
 		return nil, errcode.New(errcode.InvalidRequest, "produce to %q: the body holds no record batch", t.name)
 	}
@@ -97,7 +97,7 @@ func (t *topic) checkBatches(body []byte) ([]chunk, error) {
 	position, records := 0, 0
 	for batch, err := range record.All(body) {
 		if err == nil {
-			err = batch.ValidateProduced(limits)
+			err = b.unpack.validate(ctx, batch, limits)
 		}
 		if err != nil {
 			return nil, batchError(t.name, len(chunks), position, err)

@@ -59,13 +59,16 @@ func (b *Broker) Topics(context.Context) ([]TopicInfo, error) {
 	return infos, nil
 }
 
-// Topic describes a topic and the state of its partitions.
+// Topic describes a topic, or the one that a view shows, and the state of its partitions.
 func (b *Broker) Topic(_ context.Context, name string) (*TopicInfo, error) {
-	t, err := b.topic(name)
+	t, v, err := b.source(name)
 	if err != nil {
 		return nil, err
 	}
 	info := t.describe()
+	if v != nil {
+		info.Name, info.ViewOf, info.PipelineAt = name, t.name, v.meta.Version
+	}
 	for i, p := range t.partitions() {
 		bounds := p.Bounds()
 		state := PartitionInfo{

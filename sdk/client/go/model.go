@@ -29,7 +29,8 @@ type Topic struct {
 	CreatedAt       time.Time         `json:"created_at"`
 	Effective       map[string]string `json:"effective_config"` // with the defaults
 	State           []PartitionState  `json:"partition_state,omitempty"`
-	PipelineVersion uint64            `json:"pipeline_version,omitempty"` // 0: no write pipeline
+	PipelineVersion uint64            `json:"pipeline_version,omitempty"` // of the write pipeline, or of a view's; 0: none
+	ViewOf          string            `json:"view_of,omitempty"`          // the topic behind the name, when it is a view's
 }
 
 // PartitionState is where one partition stands.
