@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -59,6 +60,7 @@ func Run(ctx context.Context, s Streams, version string, args []string, serve *c
 		return ExitOK // the reader of our output has seen enough
 	}
 	if err != nil {
+		a.json = a.json || slices.Contains(args, "--json") // flags behind a wrong one are never parsed
 		a.printError(err)
 	}
 	return ExitCode(err)

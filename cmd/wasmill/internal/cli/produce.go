@@ -41,7 +41,8 @@ func (a *app) produceCommand() *cobra.Command {
 
 Formats:
   lines    each line is a record's value
-  ndjson   each line is a record: {"key": ..., "value": ..., "headers": {...}, "timestamp": ..., "partition": ...}
+  ndjson   each line is a record: {"key": ..., "value": ..., "headers": {...}, "timestamp": ...,
+           "partition": ...}, of which all are optional
   json     the same records, in one array or in {"records": [...]}
   raw      the whole input is one record's value
   batches  record batches back to back, as 'consume --format batches' writes them
@@ -120,6 +121,9 @@ func (a *app) produce(cmd *cobra.Command, topic string, f produceFlags) (err err
 			}, sum, bar)
 		}
 		bar.finish()
+		if err != nil && sum.Records == 0 {
+			return err // there is nothing to sum up
+		}
 		return errors.Join(a.report(sum), err, sum.verdict(f.allowRejects))
 	})
 }

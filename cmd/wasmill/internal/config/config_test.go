@@ -78,7 +78,7 @@ func TestEveryFaultIsReportedAtOnce(t *testing.T) {
 	_, err := load(t, "", "--http", "nowhere", "--log-level", "loud", "--log-format", "xml", "--data", " ",
 		"--broker-id", "a b", "--advertise", "me", "--otlp-endpoint", "ftp://x", "--max-body-bytes", "1",
 		"--max-module-bytes", "1", "--max-fetch-bytes", "1", "--max-in-flight-bytes", "1", "--max-connections", "0",
-		"--wasm-instances", "-1", "--maintain-every", "1ms", "--shutdown-timeout", "1ms")
+		"--wasm-instances", "-1", "--pprof", "x", "--maintain-every", "1ms", "--shutdown-timeout", "1ms")
 	if err == nil {
 		t.Fatal("no error")
 	}
