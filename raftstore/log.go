@@ -30,6 +30,10 @@ const (
 	maxSegmentBytes     = 2 << 30
 )
 
+// defaultSyncBehind: under FlushRelaxed the housekeeper syncs whenever so many bytes wait, so that
+// sealing a segment, which has to sync, finds little left to do.
+const defaultSyncBehind = 8 << 20
+
 // LogObserver hears of the log's work. Its methods are called with the log locked: they must be quick
 // and must not call the log.
 type LogObserver interface {
@@ -55,6 +59,8 @@ type LogOptions struct {
 	// raft index. It must not block.
 	OnRoll func(lastIndex uint64)
 
+	// syncBehind is how many bytes may wait for a sync under FlushRelaxed; 0 is defaultSyncBehind.
+	syncBehind int64
 	// inline does the housekeeping within StoreLogs, so that tests see every operation in order.
 	inline bool
 	// newSalt makes golden files possible.

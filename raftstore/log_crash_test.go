@@ -49,7 +49,7 @@ func newCrashScript(seed int64) *crashScript {
 
 func crashOptions(fsys vfs.FS, flush FlushMode) (LogOptions, error) {
 	recycler, err := OpenRecycler(fsys, "/data/recycle", 64<<10)
-	return LogOptions{SegmentBytes: crashSegment, Flush: flush, Recycler: recycler, inline: true}, err
+	return LogOptions{SegmentBytes: crashSegment, Flush: flush, Recycler: recycler, syncBehind: 5000, inline: true}, err
 }
 
 // run opens the log and does n operations, until one fails.

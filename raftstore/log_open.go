@@ -45,6 +45,9 @@ func (o LogOptions) complete() (LogOptions, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.syncBehind == 0 {
+		o.syncBehind = defaultSyncBehind
+	}
 	if o.newSalt == nil {
 		o.newSalt = randomSalt
 	}

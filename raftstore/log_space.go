@@ -216,8 +216,8 @@ func randomSalt() uint64 {
 	return binary.LittleEndian.Uint64(b[:])
 }
 
-// housekeeper does what appends should not wait for: the next segment's file, and the index files of
-// sealed segments. One goroutine at a time, started on demand, awaited by Close. Guarded by Log.mu.
+// housekeeper does what appends should not wait for: the next segment's file, the index files of sealed
+// segments, and syncs under FlushRelaxed. One goroutine at a time, started on demand, awaited by Close. Guarded by Log.mu.
 type housekeeper struct {
 	running   bool
 	preparing bool
@@ -235,7 +235,12 @@ func (l *Log) housekeepingWantedLocked() bool {
 	if k.running || l.closed {
 		return false
 	}
-	return len(k.unindexed) > 0 || l.nextWantedLocked()
+	return len(k.unindexed) > 0 || l.nextWantedLocked() || l.syncWantedLocked()
+}
+
+func (l *Log) syncWantedLocked() bool {
+	return l.o.Flush == FlushRelaxed && l.active != nil && l.Failed() == nil &&
+		l.active.tail.Load().size-l.durable >= l.o.syncBehind
 }
 
 func (l *Log) nextWantedLocked() bool {
@@ -269,6 +274,10 @@ func (l *Log) keepHouse() {
 		switch {
 		case l.nextWantedLocked():
 			l.prepareNextLocked()
+		case l.syncWantedLocked():
+			l.mu.Unlock()
+			_ = l.Sync() // a failure stops the log
+			l.mu.Lock()
 		case len(k.unindexed) > 0:
 			s := k.unindexed[0]
 			k.unindexed = k.unindexed[1:]

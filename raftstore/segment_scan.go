@@ -1,6 +1,7 @@
 package raftstore
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 
 // scanWindow is how many bytes a scan reads at once.
 const scanWindow = 256 << 10
+
+var frameMagicBytes = binary.LittleEndian.AppendUint32(nil, frameMagic)
 
 // fileWindow reads a file through one buffer, mostly forwards. Not for concurrent use.
 type fileWindow struct {
@@ -159,9 +162,13 @@ func (c *frameScan) search() (remains, error) {
 		if len(b) < frameHeaderSize {
 			return r, nil
 		}
-		i := 0
-		for ; i+frameHeaderSize <= len(b); i += frameAlign {
-			if binary.LittleEndian.Uint32(b[i:]) != frameMagic || h.decode(b[i:], c.seed) != nil {
+		next := int64(len(b)-frameHeaderSize)&^(frameAlign-1) + frameAlign
+		for i := 0; ; i++ {
+			n := bytes.Index(b[i:], frameMagicBytes)
+			if i += n; n < 0 || i+frameHeaderSize > len(b) {
+				break
+			}
+			if i%frameAlign != 0 || h.decode(b[i:], c.seed) != nil {
 				continue
 			}
 			at := pos + int64(i)
@@ -174,7 +181,7 @@ func (c *frameScan) search() (remains, error) {
 				return r, nil
 			}
 		}
-		pos += int64(i)
+		pos += next
 	}
 	return r, nil
 }
