@@ -33,7 +33,7 @@ type Verdict struct {
 type Emitted struct {
 	record.Record
 	Source    int    // index of the input record that it comes from
-	Extra     bool   // Own: not the first of its source, so it has no offset among the input's
+	Extra     bool   // Own: not the first of its source, so it has no offset among the input's; OffsetDelta is -1
 	Topic     string // Routed
 	Partition int32  // Routed; abi.ByKey: the broker chooses
 }
@@ -106,6 +106,7 @@ func (r *Result) finish(input []record.Record, intact []bool) {
 		e := &r.Own[i]
 		v := &r.Verdicts[e.Source]
 		if e.Extra = e.Source == last; e.Extra {
+			e.OffsetDelta = noOffset
 			v.Kind = Changed
 		} else {
 			e.OffsetDelta = input[e.Source].OffsetDelta
