@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/wasmill/wasmill/core/record"
@@ -41,7 +42,7 @@ func outcomes(r *pipeline.Result) []outcome {
 	return all
 }
 
-func guest(t *testing.T, dir string) []byte {
+func guest(t testing.TB, dir string) []byte {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "guest.wasm")
 	if err := sdk.BuildGo(context.Background(), dir, file); err != nil {
@@ -111,5 +112,34 @@ func TestGuestsTakeManyLargeBatches(t *testing.T) {
 				t.Fatalf("round %d, record %d: %q", round, r.Source, r.Value)
 			}
 		}
+	}
+}
+
+// BenchmarkGuests takes batches of 100 records of about 1 KiB through each plugin.
+func BenchmarkGuests(b *testing.B) {
+	value := []byte(`{"name":"x","section":"games","size":10,"maintainer":"Joe <joe@example.org>","text":"` + strings.Repeat("lorem ipsum ", 75) + `"}`)
+	for _, c := range []struct{ dir, config string }{
+		{"redact-email", `{"fields":["maintainer"]}`},
+		{"redact-email", `{}`},
+		{"route-by-field", `{"field":"section","routes":{"net":"t"}}`},
+		{"filter-field", `{"field":"size","min":11}`},
+		{"../sdk/go/examples/filter", `{"prefix":"x"}`},
+	} {
+		b.Run(filepath.Base(c.dir)+c.config, func(b *testing.B) {
+			g, err := conformance.Load(b, guest(b, c.dir), c.config)
+			if err != nil {
+				b.Fatal(err)
+			}
+			records := make([]record.Record, 100)
+			for i := range records {
+				records[i].Key, records[i].Value = []byte("key"), value
+			}
+			b.SetBytes(int64(100 * len(value)))
+			b.ResetTimer()
+			for b.Loop() {
+				g.Run(records...)
+			}
+			b.ReportMetric(float64(100*b.N)/b.Elapsed().Seconds(), "records/s")
+		})
 	}
 }

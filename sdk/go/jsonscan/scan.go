@@ -188,7 +188,7 @@ func (s *scanner) text(visit func(at Span, key bool), key bool) bool {
 // str skips a string; s.i is at its opening quote.
 func (s *scanner) str() bool {
 	b := s.b
-	for i := s.i + 1; i < len(b); i++ {
+	for i := plain(b, s.i+1); i < len(b); i = plain(b, i) {
 		switch c := b[i]; {
 		case c == '"':
 			s.i = i + 1
@@ -202,11 +202,33 @@ func (s *scanner) str() bool {
 				s.i = i
 				return false
 			}
-			i += n - 1
+			i += n
+		default:
+			i++
 		}
 	}
 	s.i = len(b)
 	return false
+}
+
+// plain skips bytes that mean themselves in a string, eight at a time: where it stops, one
+// of the next eight may be a quote, a backslash or a control character. Strings are most of
+// most documents, so this is where a search spends its time.
+func plain(b []byte, i int) int {
+	const (
+		ones  = 0x0101010101010101
+		highs = 0x8080808080808080
+	)
+	for ; i+8 <= len(b); i += 8 {
+		w := word(b, i)
+		quote, escape := w^(ones*'"'), w^(ones*'\\')
+		// (x - ones) &^ x has the high bit of some byte set when a byte of x is zero, and
+		// (w - ones*n) &^ w when a byte of w is below n.
+		if ((quote-ones)&^quote|(escape-ones)&^escape|(w-ones*' ')&^w)&highs != 0 {
+			break
+		}
+	}
+	return i
 }
 
 // escapeLen is the length of the escape that b starts with, 0 when it is none.
