@@ -7,15 +7,19 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/wasmill/wasmill/wasm/wasmtest"
 )
 
-// topic makes a topic of its own for a test.
+var topics atomic.Int32 // made so far
+
+// topic makes a topic of its own for a test, also when the test is run again.
 func topic(t *testing.T, args ...string) string {
 	t.Helper()
-	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name()))
+	name := fmt.Sprintf("%s-%d", strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name())), topics.Add(1))
 	must(t, "", append([]string{"topic", "create", name}, args...)...)
 	return name
 }
@@ -93,9 +97,7 @@ func TestRecordsSurviveTheRoundTrip(t *testing.T) {
 		in.Write(line)
 		in.WriteByte('\n')
 	}
-	first, second, third := topic(t), t.Name()+"2", t.Name()+"3"
-	must(t, "", "topic", "create", second)
-	must(t, "", "topic", "create", third)
+	first, second, third := topic(t), topic(t), topic(t)
 	must(t, in.String(), "produce", first, "--format", "ndjson")
 	want := must(t, "", "consume", first, "--json")
 	for i, line := range strings.Split(strings.TrimSpace(want), "\n") {
@@ -253,7 +255,9 @@ func follow(t *testing.T, name, want string, then func()) {
 	defer cancel()
 	w := &until{want: want, reached: cancel}
 	if then != nil {
-		go then()
+		var wg sync.WaitGroup
+		wg.Go(then)
+		defer wg.Wait()
 	}
 	if r := atContext(t, ctx, server, strings.NewReader(""), w, "consume", name, "--follow"); r.code != ExitOK || r.out != want {
 		t.Errorf("%+v, want %q", r, want)
