@@ -50,6 +50,21 @@ func TestSyntaxErrorNamesTheByte(t *testing.T) {
 	}
 }
 
+// TestSpecialBytesAreSeenAnywhere moves each byte that matters through a string, past the
+// boundaries of the words that are skipped at once.
+func TestSpecialBytesAreSeenAnywhere(t *testing.T) {
+	for _, special := range []string{`"`, `\n`, `\x`, "\n", "\x00", "\x1f", " ", "!", "#", "[", "]", "\x7f", "\x80", "é", "\xff"} {
+		for before := range 20 {
+			for after := range 10 {
+				doc := `"` + strings.Repeat("a", before) + special + strings.Repeat("b", after) + `"`
+				if got, want := jsonscan.Valid([]byte(doc)), json.Valid([]byte(doc)); got != want {
+					t.Fatalf("Valid(%q) = %v, encoding/json says %v", doc, got, want)
+				}
+			}
+		}
+	}
+}
+
 func TestDepthIsBounded(t *testing.T) {
 	deep := func(n int) []byte { return []byte(strings.Repeat("[", n) + strings.Repeat("]", n)) }
 	if !jsonscan.Valid(deep(10000)) || jsonscan.Valid(deep(10001)) {
