@@ -155,7 +155,7 @@ func TestDecompressionBomb(t *testing.T) {
 	b := harness.Start(t, harness.Options{})
 	w := newWitness(t, b)
 	topic(t, b.Client(t), "orders", 1)
-	const unpacked, atOnce = 200 << 20, 12
+	const unpacked, atOnce = 200 << 20, 6
 	for _, codec := range []record.Codec{record.CodecGzip, record.CodecLZ4, record.CodecZstd} {
 		t.Run(codec.String(), func(t *testing.T) {
 			body := bomb(t, codec, unpacked)
