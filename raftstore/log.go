@@ -95,7 +95,7 @@ type Log struct {
 	durable  int64    // end of what a sync of the active segment covered
 	sequence uint64   // the greatest segment sequence in use
 	next     *preparedSegment
-	space    reservations
+	reserved int64 // bytes of frames that were promised room
 	keeper   housekeeper
 	staging  staging
 }

@@ -89,7 +89,6 @@ func (l *Log) storeLocked(entries []*raft.Log) (sealed *segment, err error) {
 	if err := l.ensureLocked(total); err != nil {
 		return nil, fmt.Errorf("append raft index %d: %w", entries[0].Index, err)
 	}
-	l.space.consume(entries)
 
 	headers := l.staging.headers
 	if l.active != nil {

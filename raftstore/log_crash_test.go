@@ -3,6 +3,7 @@ package raftstore
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand"
 	"testing"
@@ -15,6 +16,8 @@ import (
 )
 
 var errLogPowerLoss = errors.New("power lost")
+
+var logCrashSeeds = flag.Int("log-crash-seeds", 2, "random scripts per flush mode that the log's crash test runs")
 
 const (
 	crashDir     = "/data/orders-0"
@@ -261,15 +264,51 @@ func TestLogSurvivesCrashes(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		flush FlushMode
-		seeds int64
-	}{{"fsync", FlushFsync, 4}, {"relaxed", FlushRelaxed, 3}} {
+	}{{"fsync", FlushFsync}, {"relaxed", FlushRelaxed}} {
 		t.Run(c.name, func(t *testing.T) {
-			for seed := range c.seeds {
+			for seed := range int64(*logCrashSeeds) {
 				if err := crashEverywhere(c.flush, seed+1, 30, asIs); err != nil {
 					t.Fatal(err)
 				}
 			}
 		})
+	}
+}
+
+// TestLogResetSurvivesCrashes: a reset happens or it does not.
+func TestLogResetSurvivesCrashes(t *testing.T) {
+	for k := uint64(1); ; k++ {
+		mem := vfs.NewMem()
+		faulty := vfs.NewFaulty(mem, nil)
+		l := openTestLog(t, faulty, LogOptions{SegmentBytes: crashSegment})
+		for i := uint64(1); i <= 20; i++ {
+			store(t, l, command(i, 1, testBatch(1, 1, 1000, 1)))
+		}
+		faulty.SetHook(vfs.FailFrom(faulty.Ops()+k, errLogPowerLoss))
+		before := faulty.Ops()
+		err := l.Reset(500, 7, 900)
+		if err == nil {
+			err = l.StoreLog(command(501, 7, testBatch(1, 1, 1000, 1)))
+		}
+		if err == nil && faulty.Ops() < before+k {
+			return
+		}
+		disk := mem.CrashClone(rand.New(rand.NewSource(int64(k))))
+		again := openTestLog(t, disk, LogOptions{SegmentBytes: crashSegment})
+		var stub raft.Log
+		base := again.state.Load().base
+		switch last, _ := again.LastIndex(); {
+		case base == logBase{} && last == 20 && again.EndOffset() == 20:
+		case base.index == 500 && (last == 501 || (last == 0 && err != nil)) && again.StartOffset() == 900:
+			if err := again.GetLog(500, &stub); err != nil || stub.Term != 7 {
+				t.Fatalf("operation %d: stub %+v, %v", k, stub, err)
+			}
+		default:
+			t.Fatalf("operation %d: base %+v, last index %d", k, base, last)
+		}
+		if err := errors.Join(checkOffsets(again), again.Close()); err != nil {
+			t.Fatalf("operation %d: %v", k, err)
+		}
 	}
 }
 

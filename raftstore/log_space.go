@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/hashicorp/raft"
-
 	"github.com/wasmill/wasmill/core/vfs"
 )
 
@@ -15,22 +13,9 @@ import (
 // configurations, which raft must be able to store on a full disk.
 const spareBytes = 64 << 10
 
-// reservations are bytes of frames that were promised room and are not stored yet.
-type reservations struct {
-	bytes int64
-}
-
-func (r *reservations) consume(entries []*raft.Log) {
-	for _, e := range entries {
-		if e.Type == raft.LogCommand {
-			r.bytes = max(0, r.bytes-frameSize(int64(len(e.Data))+int64(len(e.Extensions))))
-		}
-	}
-}
-
 // Reserve makes sure that one entry with n bytes of data and extensions can be stored without asking
-// the file system for space, on top of everything reserved before. StoreLogs consumes reservations;
-// one whose entry will never be stored is given back with Release. Errors: ErrDiskFull, ErrLogFailed,
+// the file system for space, on top of everything reserved before. The reservation stands until Release
+// gives it back: when the entry is stored, or never will be. Errors: ErrDiskFull, ErrLogFailed,
 // ErrLogClosed; then nothing is reserved.
 func (l *Log) Reserve(n int) error {
 	l.mu.Lock()
@@ -42,18 +27,18 @@ func (l *Log) Reserve(n int) error {
 		return fmt.Errorf("%w: %d bytes", ErrMalformedEntry, n)
 	}
 	want := frameSize(int64(n))
-	if err := l.ensureLocked(l.space.bytes + want + l.spare()); err != nil {
+	if err := l.ensureLocked(l.reserved + want + l.spare()); err != nil {
 		return fmt.Errorf("reserve %d bytes: %w", n, err)
 	}
-	l.space.bytes += want
+	l.reserved += want
 	return nil
 }
 
-// Release gives back a reservation of n bytes.
+// Release ends a reservation of n bytes.
 func (l *Log) Release(n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.space.bytes = max(0, l.space.bytes-frameSize(int64(n)))
+	l.reserved = max(0, l.reserved-frameSize(int64(n)))
 }
 
 func (l *Log) spare() int64 { return min(spareBytes, l.o.SegmentBytes/8) }

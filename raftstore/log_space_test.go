@@ -24,6 +24,7 @@ func TestReserveOnAFullDisk(t *testing.T) {
 		}
 		index++
 		store(t, l, command(index, 1, batch))
+		l.Release(len(batch))
 	}
 	if !errors.Is(full, ErrDiskFull) || !errors.Is(full, syscall.ENOSPC) {
 		t.Fatal(full)
@@ -72,6 +73,9 @@ func TestReservedAppendsNeedNoSpace(t *testing.T) {
 			}
 			for _, e := range entries {
 				store(t, l, e)
+			}
+			for _, e := range entries {
+				l.Release(len(e.Data))
 			}
 			index += uint64(len(entries))
 			if len(entries) < 3 {
@@ -127,6 +131,7 @@ func TestNoSpaceAtAnyOperation(t *testing.T) {
 		for stored < 40 && l.Reserve(3061) == nil {
 			stored++
 			store(t, l, command(stored, 1, testBatch(1, 1, 3000, 1)))
+			l.Release(3061)
 		}
 		if l.Failed() != nil {
 			t.Fatal(l.Failed())
