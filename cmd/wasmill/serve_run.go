@@ -12,6 +12,7 @@ import (
 	"github.com/wasmill/wasmill/cmd/wasmill/internal/config"
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/httpapi"
+	"github.com/wasmill/wasmill/core/telemetry"
 )
 
 // runBroker serves until ctx ends, then answers what it accepted and closes everything. It listens
@@ -35,14 +36,21 @@ func runBroker(ctx context.Context, cfg config.Config, logger *slog.Logger, out 
 	if cfg.Advertise == "" {
 		cfg.Advertise = "http://" + ln.Addr().String()
 	}
-	b, err := broker.Open(ctx, brokerOptions(cfg, logger))
+	tel, err := telemetry.Start(telemetry.Options{
+		Version: version, BrokerID: cfg.BrokerID, OTLPEndpoint: cfg.OTLPEndpoint, Logger: logger,
+	})
 	if err != nil {
-		return openError(err, cfg)
+		return err
 	}
-	server, err := httpapi.New(httpOptions(cfg, logger), b)
+	b, err := broker.Open(ctx, brokerOptions(cfg, logger, tel))
 	if err != nil {
-		return errors.Join(err, b.Close(ctx))
+		return errors.Join(openError(err, cfg), tel.Shutdown(ctx))
 	}
+	server, err := httpapi.New(httpOptions(cfg, logger, tel), b)
+	if err != nil {
+		return errors.Join(err, b.Close(ctx), tel.Shutdown(ctx))
+	}
+	watch(tel, server, b)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ln) }()
 	if err = announce(out, ln, cfg); err == nil {
@@ -51,18 +59,37 @@ func runBroker(ctx context.Context, cfg config.Config, logger *slog.Logger, out 
 		case err = <-served:
 		}
 	}
-	return errors.Join(err, shutdown(cfg, logger, server, b))
+	return errors.Join(err, shutdown(cfg, logger, server, b, tel))
 }
 
-// shutdown ends the server before the broker: what was accepted is answered. Both are tried.
-func shutdown(cfg config.Config, logger *slog.Logger, server *httpapi.Server, b *broker.Broker) error {
+// watch lets telemetry ask for what is not told to it as it happens.
+func watch(tel *telemetry.Telemetry, server *httpapi.Server, b *broker.Broker) {
+	tel.RegisterPartitions(func() []telemetry.PartitionStat {
+		stats := []telemetry.PartitionStat{}
+		b.EachPartition(func(topic string, p broker.PartitionInfo) {
+			stats = append(stats, telemetry.PartitionStat{
+				Topic: topic, Partition: p.Partition, LogStartOffset: p.LogStartOffset, HighWatermark: p.HighWatermark,
+				SizeBytes: p.SizeBytes, Failed: p.Error != "",
+			})
+		})
+		return stats
+	})
+	tel.RegisterInFlight(func() telemetry.InFlight {
+		bodies, answers := server.InFlight()
+		return telemetry.InFlight{Bodies: bodies, Answers: answers}
+	})
+}
+
+// shutdown ends the server before the broker: what was accepted is answered. Telemetry goes last, to
+// tell of the rest. All are tried.
+func shutdown(cfg config.Config, logger *slog.Logger, server *httpapi.Server, b *broker.Broker, tel *telemetry.Telemetry) error {
 	logger.Info("shutting down", "timeout", cfg.ShutdownTimeout)
 	ctx, cancel := context.WithTimeout(context.Background(), cfg.ShutdownTimeout)
 	defer cancel()
-	return errors.Join(server.Shutdown(ctx), b.Close(ctx))
+	return errors.Join(server.Shutdown(ctx), b.Close(ctx), tel.Shutdown(ctx))
 }
 
-func brokerOptions(cfg config.Config, logger *slog.Logger) broker.Options {
+func brokerOptions(cfg config.Config, logger *slog.Logger, tel *telemetry.Telemetry) broker.Options {
 	recycle := int64(cfg.RecycleBytes)
 	if recycle == 0 {
 		recycle = -1
@@ -70,12 +97,14 @@ func brokerOptions(cfg config.Config, logger *slog.Logger) broker.Options {
 	return broker.Options{
 		DataDir: cfg.Data, BrokerID: cfg.BrokerID, Advertise: cfg.Advertise, Version: version, Logger: logger,
 		RecycleBytes: recycle, MaintainEvery: cfg.MaintainEvery, EngineInstances: cfg.WasmInstances,
+		Observer: tel, Tracer: tel.Tracer(),
 	}
 }
 
-func httpOptions(cfg config.Config, logger *slog.Logger) httpapi.Options {
+func httpOptions(cfg config.Config, logger *slog.Logger, tel *telemetry.Telemetry) httpapi.Options {
 	return httpapi.Options{
 		Logger: logger, Leader: cfg.Advertise,
+		Metrics: tel.Handler(), Observer: tel, TraceContext: tel.TraceContext,
 		MaxBodyBytes: int(cfg.MaxBodyBytes), MaxModuleBytes: int(cfg.MaxModuleBytes), MaxFetchBytes: int(cfg.MaxFetchBytes),
 		InFlightBytes: int64(cfg.MaxInFlightBytes), InFlightResponse: int64(cfg.MaxInFlightBytes),
 		MaxConnections: cfg.MaxConnections,

@@ -14,6 +14,8 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/hashicorp/raft"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/metadata"
@@ -30,7 +32,8 @@ type Options struct {
 	Advertise string // address under which clients reach this broker
 	Version   string
 	Logger    *slog.Logger
-	Observer  Observer // nil: nobody watches
+	Observer  Observer     // nil: nobody watches
+	Tracer    trace.Tracer // nil: nothing is traced
 
 	MaxFetchBytes   int64         // all fetch answers together, in memory; 0 for 256 MiB
 	RecycleBytes    int64         // dropped segment files kept for reuse; 0 for 256 MiB, -1 for none
@@ -47,6 +50,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Observer == nil {
 		o.Observer = nobody{}
+	}
+	if o.Tracer == nil {
+		o.Tracer = noop.Tracer{}
 	}
 	if o.MaxFetchBytes == 0 {
 		o.MaxFetchBytes = 256 << 20

@@ -31,7 +31,16 @@ func (b *Broker) Fetch(ctx context.Context, req FetchRequest) (*FetchResponse, e
 	if len(req.Partitions) == 0 {
 		return nil, errcode.New(errcode.InvalidRequest, "fetch: the request names no partitions")
 	}
-	started := time.Now()
+	ctx, s := b.begin(ctx, stageFetch, "", AnyPartition)
+	resp, err := b.fetch(ctx, req)
+	if err == nil {
+		b.observer.Fetched(resp)
+	}
+	s.end(err)
+	return resp, err
+}
+
+func (b *Broker) fetch(ctx context.Context, req FetchRequest) (*FetchResponse, error) {
 	sources := b.openSources(ctx, req.Partitions)
 	defer closeSources(sources)
 	deadline := time.NewTimer(req.Wait)
@@ -42,14 +51,12 @@ func (b *Broker) Fetch(ctx context.Context, req FetchRequest) (*FetchResponse, e
 			return nil, err
 		}
 		if final || bytes >= max(req.MinBytes, 1) || req.Wait <= 0 || b.ctx.Err() != nil {
-			b.observer.Fetched(resp, time.Since(started))
 			return resp, nil
 		}
 		if bytes == 0 {
 			resp.Release() // the bounds stay, the memory goes while nobody needs it
 		}
 		if !b.awaitMore(ctx, resp, sources, deadline.C) {
-			b.observer.Fetched(resp, time.Since(started))
 			return resp, nil
 		}
 		resp.Release()
@@ -100,6 +107,8 @@ func closeSources(sources []source) {
 
 // fetchOnce reads what is there now. final says that waiting for more is no use.
 func (b *Broker) fetchOnce(ctx context.Context, req FetchRequest, sources []source) (resp *FetchResponse, bytes int, final bool, err error) {
+	ctx, s := b.begin(ctx, stageRead, "", AnyPartition)
+	defer func() { s.end(err) }()
 	budget := int64(0)
 	for _, fp := range req.Partitions {
 		budget += int64(fetchLimit(fp.MaxBytes))

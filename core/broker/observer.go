@@ -11,10 +11,14 @@ import (
 // they must be quick, must not block and must be safe for concurrent use.
 type Observer interface {
 	engine.Observer
+	// Received: a valid produce request brought so many batches, records and bytes.
+	Received(topic string, batches, records, bytes int)
 	// Produced: a produce request was answered.
-	Produced(topic string, result *ProduceResult, took time.Duration)
-	// Fetched: a fetch was answered; took includes waiting for records.
-	Fetched(response *FetchResponse, took time.Duration)
+	Produced(topic string, result *ProduceResult)
+	// Fetched: a fetch was answered.
+	Fetched(response *FetchResponse)
+	// Stage: a stage of a request's path took so long; fetches include waiting for records.
+	Stage(stage string, took time.Duration)
 	// Log is the observer of one partition's log; it may be nil.
 	Log(topic string, partition int32) raftstore.LogObserver
 }
@@ -22,6 +26,8 @@ type Observer interface {
 // nobody is the observer of a broker that nobody watches.
 type nobody struct{ engine.NoObserver }
 
-func (nobody) Produced(string, *ProduceResult, time.Duration) {}
-func (nobody) Fetched(*FetchResponse, time.Duration)          {}
-func (nobody) Log(string, int32) raftstore.LogObserver        { return nil }
+func (nobody) Received(string, int, int, int)          {}
+func (nobody) Produced(string, *ProduceResult)         {}
+func (nobody) Fetched(*FetchResponse)                  {}
+func (nobody) Stage(string, time.Duration)             {}
+func (nobody) Log(string, int32) raftstore.LogObserver { return nil }

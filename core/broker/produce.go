@@ -115,7 +115,27 @@ func (b *Broker) checkBatches(ctx context.Context, t *topic, body []byte) ([]chu
 
 // produce writes every partition's chunks and gathers the outcomes, sorted by partition.
 func (b *Broker) produce(ctx context.Context, t *topic, parts map[*partition.Partition][]chunk) (*ProduceResult, error) {
-	started := time.Now()
+	ctx, s := b.begin(ctx, stageProduce, t.name, AnyPartition)
+	b.received(t, parts)
+	result, err := b.write(ctx, t, parts)
+	s.end(err)
+	return result, err
+}
+
+// received tells the observer what a request brought.
+func (b *Broker) received(t *topic, parts map[*partition.Partition][]chunk) {
+	batches, records, bytes := 0, 0, 0
+	for _, chunks := range parts {
+		batches += len(chunks)
+		for _, c := range chunks {
+			records += int(c.batch.Count())
+			bytes += len(c.batch)
+		}
+	}
+	b.observer.Received(t.name, batches, records, bytes)
+}
+
+func (b *Broker) write(ctx context.Context, t *topic, parts map[*partition.Partition][]chunk) (*ProduceResult, error) {
 	live := t.acquirePipeline()
 	defer live.release()
 	if err := live.failure(); err != nil {
@@ -125,7 +145,7 @@ func (b *Broker) produce(ctx context.Context, t *topic, parts map[*partition.Par
 	write := func(p *partition.Partition, chunks []chunk) {
 		number := t.numberOf(p)
 		if live == nil {
-			b.appendPlain(ctx, p, number, chunks, out)
+			b.appendPlain(ctx, t, p, number, chunks, out)
 		} else {
 			b.appendTransformed(ctx, t, p, number, live, chunks, out)
 		}
@@ -142,7 +162,7 @@ func (b *Broker) produce(ctx context.Context, t *topic, parts map[*partition.Par
 		}
 		_ = g.Wait() // outcomes carry their own errors
 	}
-	b.observer.Produced(t.name, &out.result, time.Since(started))
+	b.observer.Produced(t.name, &out.result)
 	return out.finish()
 }
 
@@ -160,17 +180,25 @@ func units(chunks []chunk) [][]chunk {
 }
 
 // appendPlain writes chunks as they came.
-func (b *Broker) appendPlain(ctx context.Context, p *partition.Partition, number int32, chunks []chunk, out *outcome) {
+func (b *Broker) appendPlain(ctx context.Context, t *topic, p *partition.Partition, number int32, chunks []chunk, out *outcome) {
 	for _, unit := range units(chunks) {
 		data, count := joinChunks(unit), 0
 		for _, c := range unit {
 			count += int(c.batch.Count())
 		}
-		done, err := p.Append(ctx, partition.Append{Data: data})
+		done, err := b.append(ctx, t, p, number, partition.Append{Data: data})
 		out.add(ProducedPartition{
 			Partition: number, BaseOffset: done.BaseOffset, Count: count, Duplicate: done.Duplicate,
 		}, err)
 	}
+}
+
+// append writes to one partition and waits for the acknowledgement.
+func (b *Broker) append(ctx context.Context, t *topic, p *partition.Partition, number int32, a partition.Append) (partition.Appended, error) {
+	ctx, s := b.begin(ctx, stageAppend, t.name, number)
+	done, err := p.Append(ctx, a)
+	s.end(err)
+	return done, err
 }
 
 // joinChunks returns the chunks' batches back to back: in place when they already lie so in the

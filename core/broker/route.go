@@ -56,8 +56,12 @@ func (b *Broker) routeMarks(t *topic, number int32, unit []chunk) []partition.Ma
 
 // appendRouted writes records to other topics and returns where they went. Those that were written
 // before are only listed, with offset -1.
-func (b *Broker) appendRouted(ctx context.Context, destinations map[*topic]*splitter, marks []partition.Mark, before bool) ([]RoutedRecord, error) {
-	var routed []RoutedRecord
+func (b *Broker) appendRouted(ctx context.Context, destinations map[*topic]*splitter, marks []partition.Mark, before bool) (routed []RoutedRecord, err error) {
+	if len(destinations) == 0 {
+		return nil, nil
+	}
+	ctx, s := b.begin(ctx, stageRoute, "", AnyPartition)
+	defer func() { s.end(err) }()
 	for t, s := range destinations {
 		parts, err := s.finish()
 		if err != nil {
@@ -66,7 +70,7 @@ func (b *Broker) appendRouted(ctx context.Context, destinations map[*topic]*spli
 		for p, chunks := range parts {
 			done := partition.Appended{BaseOffset: -1}
 			if !before {
-				if done, err = p.Append(ctx, partition.Append{Data: joinChunks(chunks), Marks: marks}); err != nil {
+				if done, err = b.append(ctx, t, p, t.numberOf(p), partition.Append{Data: joinChunks(chunks), Marks: marks}); err != nil {
 					return nil, errcode.New(errcode.From(err).Code, "route to %q: %w", t.name, err)
 				}
 			}

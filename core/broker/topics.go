@@ -5,6 +5,7 @@ import (
 
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/metadata"
+	"github.com/wasmill/wasmill/core/partition"
 )
 
 // propose changes the metadata and returns when this broker serves the change.
@@ -70,17 +71,31 @@ func (b *Broker) Topic(_ context.Context, name string) (*TopicInfo, error) {
 		info.Name, info.ViewOf, info.PipelineAt = name, t.name, v.meta.Version
 	}
 	for i, p := range t.partitions() {
-		bounds := p.Bounds()
-		state := PartitionInfo{
-			Partition: int32(i), Leader: string(b.id), LogStartOffset: bounds.LogStart,
-			HighWatermark: bounds.HighWatermark, SizeBytes: p.SizeBytes(),
-		}
-		if err := p.Failure(); err != nil {
-			state.Error = err.Error()
-		}
-		info.State = append(info.State, state)
+		info.State = append(info.State, b.describePartition(i, p))
 	}
 	return &info, nil
+}
+
+// EachPartition tells visit of every partition of this broker, for metrics. It may be called while the
+// broker closes and afterwards; then it tells of what there was.
+func (b *Broker) EachPartition(visit func(topic string, state PartitionInfo)) {
+	for _, t := range b.table.Load().topics {
+		for i, p := range t.partitions() {
+			visit(t.name, b.describePartition(i, p))
+		}
+	}
+}
+
+func (b *Broker) describePartition(number int, p *partition.Partition) PartitionInfo {
+	bounds := p.Bounds()
+	state := PartitionInfo{
+		Partition: int32(number), Leader: string(b.id), LogStartOffset: bounds.LogStart,
+		HighWatermark: bounds.HighWatermark, SizeBytes: p.SizeBytes(),
+	}
+	if err := p.Failure(); err != nil {
+		state.Error = err.Error()
+	}
+	return state
 }
 
 func (t *topic) describe() TopicInfo {

@@ -54,11 +54,9 @@ func (b *Broker) appendTransformed(ctx context.Context, t *topic, p *partition.P
 			out.add(ProducedPartition{Partition: number}, err)
 			continue
 		}
-		for _, c := range unit {
-			if err := b.rewrite(ctx, x, t, number, live, c, len(unit) > 1, &r); err != nil {
-				out.add(ProducedPartition{Partition: number}, err)
-				return
-			}
+		if err := b.rewriteUnit(ctx, x, t, live, unit, &r); err != nil {
+			out.add(ProducedPartition{Partition: number}, err)
+			return
 		}
 		routed, err := b.appendRouted(ctx, r.destinations, b.routeMarks(t, number, unit), known.Duplicate)
 		if err != nil {
@@ -70,9 +68,21 @@ func (b *Broker) appendTransformed(ctx context.Context, t *topic, p *partition.P
 			out.add(ProducedPartition{Partition: number, BaseOffset: -1}, nil)
 			continue
 		}
-		done, err := p.Append(ctx, partition.Append{Data: r.data})
+		done, err := b.append(ctx, t, p, number, partition.Append{Data: r.data})
 		out.add(ProducedPartition{Partition: number, BaseOffset: done.BaseOffset, Count: r.written, Duplicate: done.Duplicate}, err)
 	}
+}
+
+// rewriteUnit runs chunks that are appended at once.
+func (b *Broker) rewriteUnit(ctx context.Context, x *transformer, t *topic, live *livePipeline, unit []chunk, r *rewritten) (err error) {
+	ctx, s := b.begin(ctx, stagePipeline, t.name, r.number)
+	defer func() { s.end(err) }()
+	for _, c := range unit {
+		if err := b.rewrite(ctx, x, t, r.number, live, c, len(unit) > 1, r); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // rewrite runs one chunk and adds what becomes of it to r. keepSpan keeps a batch of which nothing is

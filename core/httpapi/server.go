@@ -81,6 +81,11 @@ func New(o Options, b Broker) (*Server, error) {
 	return s, nil
 }
 
+// InFlight is the memory that request bodies and fetched answers under way hold, in bytes.
+func (s *Server) InFlight() (bodies, answers int64) {
+	return s.bodies.used.Load(), s.answers.used.Load()
+}
+
 // Serve answers connections of the listener until Shutdown, then returns nil at once; Shutdown waits
 // for what is still being answered. It may run for several listeners.
 func (s *Server) Serve(ln net.Listener) error {

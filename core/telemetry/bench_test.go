@@ -22,8 +22,8 @@ func BenchmarkObserve(b *testing.B) {
 		name string
 		do   func()
 	}{
-		{"Produced", func() { t.Received("orders", 1, 64, 65536); t.Produced("orders", result, time.Millisecond) }},
-		{"Fetched", func() { t.Fetched(fetched, time.Millisecond) }},
+		{"Produced", func() { t.Received("orders", 1, 64, 65536); t.Produced("orders", result) }},
+		{"Fetched", func() { t.Fetched(fetched) }},
 		{"Stage", func() { t.Stage("append", time.Millisecond) }},
 		{"Appended", func() { log.Appended(1, 65536) }},
 		{"Synced", func() { log.Synced(time.Millisecond) }},

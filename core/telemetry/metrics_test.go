@@ -29,14 +29,16 @@ func observe(t testing.TB, tel *Telemetry) {
 			{Partition: 2, Error: errcode.New(errcode.DiskFull, "full")},
 		},
 		Dropped: []int{1, 2, 3}, Rejected: []broker.RejectedRecord{{Index: 4}}, Routed: []broker.RoutedRecord{{Index: 5}, {Index: 6}},
-	}, 3*ms)
+	})
 	data := batches(t, 2, 5)
 	tel.Fetched(broker.NewFetchResponse([]broker.FetchedPartition{
 		{Topic: "orders", Batches: data},
 		{Topic: "view-of-orders", Batches: data[:len(data)/2]},
 		{Topic: "empty"},
 		{Topic: "made-up", Err: errcode.New(errcode.UnknownTopicOrPartition, "no")},
-	}, nil), 20*time.Microsecond)
+	}, nil))
+	tel.Stage("produce", 3*ms)
+	tel.Stage("fetch", 20*time.Microsecond)
 	tel.Stage("append", 700*time.Microsecond)
 	log := tel.Log("orders", 0)
 	log.Appended(3, 5000)
@@ -159,7 +161,7 @@ func TestDeletedTopicsLeave(t *testing.T) {
 		tel.Log(name, 0).Appended(1, 10)
 		tel.Received(name, 1, 1, 10)
 	}
-	tel.Fetched(broker.NewFetchResponse([]broker.FetchedPartition{{Topic: "view", Batches: batches(t, 1, 1)}}, nil), time.Millisecond)
+	tel.Fetched(broker.NewFetchResponse([]broker.FetchedPartition{{Topic: "view", Batches: batches(t, 1, 1)}}, nil))
 	tel.Log("opening", 0).Appended(1, 10) // not listed yet
 	scrape(t, tel)
 
@@ -212,9 +214,9 @@ func TestConcurrentUse(t *testing.T) {
 			log := tel.Log("t", 0)
 			for i := range rounds {
 				tel.Received("t", 1, 2, 3)
-				tel.Produced("t", &broker.ProduceResult{Partitions: []broker.ProducedPartition{{Count: 2}}}, time.Millisecond)
+				tel.Produced("t", &broker.ProduceResult{Partitions: []broker.ProducedPartition{{Count: 2}}})
 				tel.Fetched(broker.NewFetchResponse([]broker.FetchedPartition{
-					{Err: errcode.New(errcode.OffsetOutOfRange, "no")}}, nil), time.Millisecond)
+					{Err: errcode.New(errcode.OffsetOutOfRange, "no")}}, nil))
 				tel.Call("m@1", time.Millisecond, 1, 1, nil)
 				tel.GuestMetric("m@1", fmt.Sprintf("g%d", i%4), 1)
 				log.Appended(1, 10)

@@ -13,12 +13,14 @@ import (
 	"github.com/wasmill/wasmill/core/record"
 )
 
-// Stages of a record's path whose time the broker tells. Sync is told by the logs.
+// Operations that errors are counted under; see requests.go for the third one.
 const (
-	stageProduce = "produce"
-	stageFetch   = "fetch"
-	stageSync    = "sync"
+	operationProduce = "produce"
+	operationFetch   = "fetch"
 )
+
+// stageSync is told by the logs; the broker names the other stages.
+const stageSync = "sync"
 
 // topicCell counts what happens to one topic or view.
 type topicCell struct {
@@ -66,8 +68,7 @@ func (t *Telemetry) topic(name string) *topicCell {
 	return c
 }
 
-// Received: a produce request to an existing topic brought so many batches, records and bytes, which
-// are valid. It is called before transforms and the append.
+// Received implements broker.Observer.
 func (t *Telemetry) Received(topic string, batches, records, bytes int) {
 	c := t.topic(topic)
 	c.producedBatches.Add(int64(batches))
@@ -76,13 +77,13 @@ func (t *Telemetry) Received(topic string, batches, records, bytes int) {
 }
 
 // Produced implements broker.Observer.
-func (t *Telemetry) Produced(topic string, r *broker.ProduceResult, took time.Duration) {
+func (t *Telemetry) Produced(topic string, r *broker.ProduceResult) {
 	c := t.topic(topic)
 	for i := range r.Partitions {
 		p := &r.Partitions[i]
 		switch {
 		case p.Error != nil:
-			t.failed(stageProduce, p.Error.Code)
+			t.failed(operationProduce, p.Error.Code)
 		case p.Duplicate:
 			c.duplicates.Add(1)
 		default:
@@ -92,16 +93,15 @@ func (t *Telemetry) Produced(topic string, r *broker.ProduceResult, took time.Du
 	c.drops.Add(int64(len(r.Dropped)))
 	c.rejections.Add(int64(len(r.Rejected)))
 	c.routings.Add(int64(len(r.Routed)))
-	t.Stage(stageProduce, took)
 }
 
 // Fetched implements broker.Observer.
-func (t *Telemetry) Fetched(r *broker.FetchResponse, took time.Duration) {
+func (t *Telemetry) Fetched(r *broker.FetchResponse) {
 	for i := range r.Partitions {
 		p := &r.Partitions[i]
 		if p.Err != nil {
 			// The name may be one that a client made up: it gets no cell.
-			t.failed(stageFetch, p.Err.Code)
+			t.failed(operationFetch, p.Err.Code)
 			continue
 		}
 		if len(p.Batches) == 0 {
@@ -113,7 +113,6 @@ func (t *Telemetry) Fetched(r *broker.FetchResponse, took time.Duration) {
 		c.fetchedBatches.Add(batches)
 		c.fetchedRecords.Add(records)
 	}
-	t.Stage(stageFetch, took)
 }
 
 // tally counts batches and records by the batches' headers alone.
@@ -137,7 +136,7 @@ func newStageCell(stage string) *stageCell {
 	return &stageCell{[]metric.RecordOption{labels(attribute.String("stage", stage))}}
 }
 
-// Stage: a stage of the path of one request took so long. Stages are few and have fixed names.
+// Stage implements broker.Observer.
 func (t *Telemetry) Stage(stage string, took time.Duration) {
 	t.instruments.stageDuration.Record(context.Background(), took.Seconds(), t.stages.of(stage).labels...)
 }
