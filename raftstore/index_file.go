@@ -23,7 +23,10 @@ const (
 
 var indexFileMagic = [8]byte{'W', 'M', 'I', 'N', 'D', 'E', 'X', 0}
 
-var errIndexFile = errors.New("index file does not match its segment")
+var (
+	errIndexFile  = errors.New("index file does not check")
+	errIndexStale = errors.New("index file describes another state of its segment")
+)
 
 func encodeIndex(s *segment, tail *segmentTail, entries []indexEntry) []byte {
 	le := binary.LittleEndian
@@ -51,11 +54,17 @@ func decodeIndex(b []byte, s *segment, tail *segmentTail) ([]indexEntry, error) 
 		return nil, errIndexFile
 	}
 	n := int(le.Uint32(b[12:]))
-	if n > maxIndexEntries || len(b) != indexFileHeader+n*indexEntrySize+4 ||
-		crc32.Update(s.seed, castagnoli, b[:len(b)-4]) != le.Uint32(b[len(b)-4:]) ||
-		le.Uint64(b[16:]) != s.salt || int64(le.Uint64(b[24:])) != tail.size || le.Uint64(b[32:]) != tail.lastIndex ||
-		le.Uint32(b[40:]) != s.cut.generation {
+	if n > maxIndexEntries || len(b) != indexFileHeader+n*indexEntrySize+4 {
 		return nil, errIndexFile
+	}
+	if le.Uint64(b[16:]) != s.salt {
+		return nil, errIndexStale
+	}
+	if crc32.Update(s.seed, castagnoli, b[:len(b)-4]) != le.Uint32(b[len(b)-4:]) {
+		return nil, errIndexFile
+	}
+	if int64(le.Uint64(b[24:])) != tail.size || le.Uint64(b[32:]) != tail.lastIndex || le.Uint32(b[40:]) != s.cut.generation {
+		return nil, errIndexStale
 	}
 	entries := make([]indexEntry, n)
 	for i := range entries {
@@ -147,8 +156,11 @@ func (l *Log) writeIndex(s *segment) {
 	}
 }
 
-// storeIndex may fail: the index is rebuilt when it is needed.
+// storeIndex may fail, or lose against one of an earlier description of the same file: the index is
+// rebuilt when it is needed.
 func (l *Log) storeIndex(s *segment, tail *segmentTail, entries []indexEntry) {
+	l.indexFiles.Lock()
+	defer l.indexFiles.Unlock()
 	if err := replaceLogFile(l.fs, l.dir, path.Base(s.indexName()), encodeIndex(s, tail, entries)); err != nil {
 		l.o.Logger.Warn("an index file could not be written; it will be rebuilt when needed", "file", s.indexName(), "err", err)
 	}

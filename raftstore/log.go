@@ -83,6 +83,7 @@ type Log struct {
 	shut         atomic.Bool // closed, for readers
 	cursor       readCursor
 	loaded       loadedSegments
+	indexFiles   sync.Mutex // held while an index file is replaced; taken last
 
 	// front is held by whoever changes where the log starts, or takes entries away: Retain,
 	// DeleteRange, Reset. Lock order: front, mu, segment.mu; loaded.mu before segment.mu.
