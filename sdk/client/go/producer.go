@@ -142,17 +142,20 @@ func NewProducer(ctx context.Context, c *Client, o ProducerOptions) (*Producer, 
 		o.MaxBatchBytes = min(o.MaxBatchBytes, limit)
 		o.BatchBytes = min(o.BatchBytes, limit)
 	}
-	p := &Producer{
-		c: c, o: o,
-		memory: semaphore.NewWeighted(o.MaxBufferedBytes),
-		slots:  make(chan struct{}, o.MaxInFlight),
-		queues: make([]*queue, t.Partitions),
-	}
+	p := &Producer{c: c, o: o}
+	p.open(t.Partitions)
+	return p, nil
+}
+
+// open makes the queues.
+func (p *Producer) open(partitions int32) {
+	p.memory = semaphore.NewWeighted(p.o.MaxBufferedBytes)
+	p.slots = make(chan struct{}, p.o.MaxInFlight)
 	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.queues = make([]*queue, partitions)
 	for i := range p.queues {
 		p.queues[i] = &queue{p: p, partition: int32(i), wake: make(chan struct{}, 1)}
 	}
-	return p, nil
 }
 
 // Partitions is the number of partitions that the producer writes to.
