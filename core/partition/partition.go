@@ -125,8 +125,25 @@ func (p *Partition) openStores(o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	p.snaps, err = raftstore.OpenSnapshots(o.FS, path.Join(o.Dir, "snapshots"), 2)
-	return err
+	if p.snaps, err = raftstore.OpenSnapshots(o.FS, path.Join(o.Dir, "snapshots"), 2); err != nil {
+		return err
+	}
+	return p.checkEnd()
+}
+
+// ErrLogShort says that a partition's log ends before its newest snapshot, which was written only after
+// everything it speaks of was durable: what looks like a torn tail is damage, and records that were
+// acknowledged are missing.
+var ErrLogShort = errors.New("the end of the log is damaged")
+
+func (p *Partition) checkEnd() error {
+	index, _, ok := p.snaps.Newest()
+	last, err := p.log.LastIndex()
+	if err != nil || !ok || last >= index {
+		return err
+	}
+	return fmt.Errorf("%w: %s ends at raft index %d, offset %d, but its snapshot proves that index %d was durable; "+
+		"`wasmill log verify` names the place, restore the last segment file from a backup", ErrLogShort, p.dir, last, p.log.EndOffset(), index)
 }
 
 func (p *Partition) closeStores() error {
