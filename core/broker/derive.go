@@ -294,7 +294,14 @@ func (t *deriveTask) add(destinations map[*topic]*splitter, name string, number 
 		}
 		destinations[to] = s
 	}
-	return s.add(r, number, int(sourceOffset))
+	err = s.add(r, number, int(sourceOffset))
+	if errcode.Is(err, errcode.MessageTooLarge) {
+		// It will never fit, and there is no producer to tell: one record must not stop those behind it.
+		t.b.logger.Warn("a derivation left out a record that is too large for its destination", "derivation", t.d.meta.Name,
+			"partition", t.number, "offset", sourceOffset, "destination", name, "error", err)
+		return nil
+	}
+	return err
 }
 
 func (b *Broker) describeDerivation(m *metadata.Derivation) DerivationInfo {
