@@ -126,7 +126,7 @@ func (p *Partition) endWaits() {
 // when there is none.
 func (p *Partition) OffsetForTime(ctx context.Context, t time.Time) (int64, error) {
 	b := p.Bounds()
-	ms := t.UnixMilli()
+	ms := t.Add(time.Millisecond - 1).UnixMilli() // records know whole milliseconds: none is before t
 	at, ok, err := p.log.OffsetForTime(ms)
 	if err != nil {
 		return 0, p.readError(at, err)
