@@ -16,7 +16,7 @@ const (
 	recordBytes = 1 << 10
 	// fileBytes is what raw limits write round and round and what topics keep: small enough to stay in
 	// the page cache, large enough that segments are sealed and reused all the time.
-	fileBytes = 256 << 20
+	fileBytes = 512 << 20
 	mega      = 1 << 20
 )
 
@@ -45,11 +45,10 @@ func names() []string {
 	return all
 }
 
-// topic makes a topic that is read and written round and round, and writes it once over so that its
-// segments are recycled from then on.
+// topic makes a topic that keeps fileBytes.
 func (p *process) topic(ctx context.Context, name string, partitions int32, flush string) error {
 	_, err := p.Client.CreateTopic(ctx, client.TopicSpec{Name: name, Partitions: partitions, Config: map[string]string{
-		"flush": flush, "retention.bytes": fmt.Sprint(fileBytes / int64(partitions)), "segment.bytes": fmt.Sprint(16 << 20),
+		"flush": flush, "retention.bytes": fmt.Sprint(fileBytes / int64(partitions)),
 	}})
 	return err
 }
@@ -59,6 +58,19 @@ func (p *process) options(topic string, partitions int32, connections int, each 
 		Server: p.URL, Topic: topic, Partitions: partitions, RecordBytes: recordBytes, BatchBytes: batchBytes,
 		Connections: connections, Duration: each,
 	}
+}
+
+// warmUp writes a topic over until its segments are recycled: what is measured then is a broker that has
+// run for a while, on pages that were written before, as the raw limit's are.
+func warmUp(ctx context.Context, o load.Options) error {
+	for written := int64(0); written < 3*fileBytes; {
+		res, err := load.Produce(ctx, o)
+		if err != nil {
+			return err
+		}
+		written += res.Bytes
+	}
+	return nil
 }
 
 func produceRelaxed(ctx context.Context, r *runner) error {
@@ -79,7 +91,7 @@ func (r *runner) produce(ctx context.Context, flush string, connections []int) (
 			return err
 		}
 		o := p.options(topic, partitions, n, r.each)
-		if _, err := load.Produce(ctx, o); err != nil { // warm up
+		if err := warmUp(ctx, o); err != nil {
 			return err
 		}
 		raw := func() (float64, error) {
@@ -113,7 +125,7 @@ func fetchCatchUp(ctx context.Context, r *runner) (err error) {
 			return err
 		}
 		o := p.options(topic, int32(n), n, r.each)
-		if _, err := load.Produce(ctx, o); err != nil { // something to read
+		if err := warmUp(ctx, o); err != nil {
 			return err
 		}
 		raw := func() (float64, error) {

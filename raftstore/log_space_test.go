@@ -2,6 +2,7 @@ package raftstore
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"strings"
 	"syscall"
@@ -221,5 +222,40 @@ func TestRecyclerReusesFiles(t *testing.T) {
 	}
 	if _, err := fsys.Stat("/data/missing"); !errors.Is(err, fs.ErrNotExist) {
 		t.Fatal(err)
+	}
+}
+
+// TestRecyclerPrefersLargeFiles: the small first segments of logs that have grown must not keep the
+// recycler full for ever.
+func TestRecyclerPrefersLargeFiles(t *testing.T) {
+	fsys := vfs.NewMem()
+	recycler, err := OpenRecycler(fsys, "/data/recycle", 100<<10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	drop := func(name string, size int64) bool {
+		t.Helper()
+		f, err := fsys.Create(name)
+		if err == nil {
+			err = errors.Join(f.Allocate(size), f.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return recycler.put(name)
+	}
+	for i := range 10 {
+		if !drop(fmt.Sprintf("/data/small-%d", i), 10<<10) {
+			t.Fatal("a small file was refused although there is room")
+		}
+	}
+	if !drop("/data/large", 64<<10) || recycler.Bytes() > 100<<10 {
+		t.Fatalf("the large file is not kept, or too much is: %d bytes", recycler.Bytes())
+	}
+	if drop("/data/another", 64<<10) {
+		t.Fatal("a file was taken in the place of one of its own size")
+	}
+	if f, size, err := recycler.take(60<<10, "/data/reused"); err != nil || f == nil || size != 64<<10 {
+		t.Fatalf("take: %v, %d bytes, %v", f, size, err)
 	}
 }

@@ -1,6 +1,7 @@
 package raftstore
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path"
@@ -80,7 +81,8 @@ func (r *Recycler) put(name string) bool {
 		return false
 	}
 	r.mu.Lock()
-	if r.bytes+info.Size() > r.maxBytes {
+	evicted, ok := r.makeRoomLocked(info.Size())
+	if !ok {
 		r.mu.Unlock()
 		return false
 	}
@@ -89,6 +91,9 @@ func (r *Recycler) put(name string) bool {
 	f := recycledFile{sequenceName(r.dir, r.last, freeSuffix), info.Size()}
 	r.mu.Unlock()
 
+	for _, small := range evicted {
+		_ = r.fs.Remove(small.name) // what stays is found by the next OpenRecycler
+	}
 	err = r.fs.Rename(name, f.name)
 	moved := err == nil
 	if moved {
@@ -102,6 +107,23 @@ func (r *Recycler) put(name string) bool {
 	}
 	r.free = append(r.free, f)
 	return true
+}
+
+// makeRoomLocked gives up smaller files for a larger one: segments grow with their log, so small files
+// are what busy logs have left behind and will not ask for again.
+func (r *Recycler) makeRoomLocked(size int64) (evicted []recycledFile, ok bool) {
+	slices.SortStableFunc(r.free, func(a, b recycledFile) int { return cmp.Compare(a.size, b.size) })
+	n, bytes := 0, r.bytes
+	for bytes+size > r.maxBytes && n < len(r.free) && r.free[n].size < size {
+		bytes -= r.free[n].size
+		n++
+	}
+	if bytes+size > r.maxBytes {
+		return nil, false
+	}
+	evicted = slices.Clone(r.free[:n])
+	r.free, r.bytes = slices.Delete(r.free, 0, n), bytes
+	return evicted, true
 }
 
 // take moves the smallest fitting file to name and opens it: at least size bytes large, but not more

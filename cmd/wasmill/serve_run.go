@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
+	"runtime/debug"
 
 	"github.com/wasmill/wasmill/cmd/wasmill/internal/cli"
 	"github.com/wasmill/wasmill/cmd/wasmill/internal/config"
@@ -15,10 +17,23 @@ import (
 	"github.com/wasmill/wasmill/core/telemetry"
 )
 
+// gcPercent lets the heap grow to five times what lives on it before Go collects. What lives is small,
+// as records pass through buffers that are used again: at Go's own 100 a busy broker of 10 MB would
+// collect dozens of times a second, which took a fifth of its throughput.
+const gcPercent = 400
+
+// tuneGC leaves the choice to GOGC where that is set.
+func tuneGC() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+}
+
 // runBroker serves until ctx ends, then answers what it accepted and closes everything. It listens
 // before it opens the data, so that a port in use is told before a long start, and answers only when
 // the broker serves.
 func runBroker(ctx context.Context, cfg config.Config, logger *slog.Logger, out io.Writer) (err error) {
+	tuneGC()
 	ln, err := listen(cfg.HTTP)
 	if err != nil {
 		return err
