@@ -23,7 +23,7 @@ type ProducerOptions struct {
 	Linger           time.Duration // how long an idle partition waits for more records; default 5 ms, negative for none
 	MaxBufferedBytes int64         // Send blocks while this much is not yet reported; default 64 MiB
 	MaxInFlight      int           // requests at a time, one per partition; default 8
-	DeliveryTimeout  time.Duration // a request that is not through by then fails; default 2 min
+	DeliveryTimeout  time.Duration // a batch fails that is not written so long after its first record came; default 2 min
 	NotIdempotent    bool          // no producer id: attempts that may have taken effect are not repeated
 }
 

@@ -20,6 +20,9 @@ type identity struct {
 	sequence int32
 }
 
+// errTooLate is the cause when a batch was not delivered within DeliveryTimeout.
+var errTooLate = fmt.Errorf("not delivered in time: %w", context.DeadlineExceeded)
+
 // deliver sends a batch and reports its records.
 func (q *queue) deliver(b *openBatch) {
 	select {
@@ -35,7 +38,9 @@ func (q *queue) deliver(b *openBatch) {
 		return
 	}
 	q.body = body
-	res, err := q.send(body)
+	ctx, cancel := context.WithDeadlineCause(q.p.ctx, b.first.Add(q.p.o.DeliveryTimeout), errTooLate)
+	defer cancel()
+	res, err := q.send(ctx, body)
 	if err != nil {
 		q.fail(b, err)
 		return
@@ -45,10 +50,8 @@ func (q *queue) deliver(b *openBatch) {
 }
 
 // send delivers a batch once, with as many attempts as it takes and is safe.
-func (q *queue) send(body record.Batch) (*ProduceResult, error) {
+func (q *queue) send(ctx context.Context, body record.Batch) (*ProduceResult, error) {
 	p := q.p
-	ctx, cancel := context.WithTimeout(p.ctx, p.o.DeliveryTimeout)
-	defer cancel()
 	unsure := false // an attempt may have taken effect without our knowing
 	for attempt := 0; ; attempt++ {
 		res, err := q.attempt(ctx, body)

@@ -390,3 +390,34 @@ func TestKeylessRecordsGoAround(t *testing.T) {
 		t.Errorf("records are spread as %v", sizes)
 	}
 }
+
+// DeliveryTimeout counts from a batch's first record: when the broker is gone, everything that waits
+// fails together, not one batch after the other.
+func TestDeliveryTimeoutIsSharedByWhatWaits(t *testing.T) {
+	f, c := newFake(t)
+	f.before = func(w http.ResponseWriter, _ int) bool {
+		problem(w, errcode.New(errcode.Overloaded, "always busy"))
+		return true
+	}
+	const patience = 200 * time.Millisecond
+	p := newProducer(t, c, ProducerOptions{Linger: -1, BatchBytes: 100, MaxBatchBytes: 200, DeliveryTimeout: patience})
+	var failed atomic.Int64
+	began := time.Now()
+	const n = 100 // about as many batches
+	for range n {
+		err := p.SendTo(t.Context(), 0, record.Record{Value: make([]byte, 100)}, func(r Report) {
+			if r.Outcome == Failed && r.Err != nil {
+				failed.Add(1)
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if failed.Load() != n || time.Since(began) > 10*patience {
+		t.Errorf("%d of %d failed after %v", failed.Load(), n, time.Since(began))
+	}
+}

@@ -27,6 +27,7 @@ type produceFlags struct {
 	partition    int32
 	batchBytes   int
 	linger       time.Duration
+	patience     time.Duration
 	allowRejects bool
 	progress     bool
 	maxRecord    int
@@ -72,6 +73,7 @@ did to the records is counted in the summary. When it rejected any, the exit cod
 	fl.Int32VarP(&f.partition, "partition", "p", -1, "partition to write to; -1: by key, or in turn")
 	fl.IntVar(&f.batchBytes, "batch-bytes", 64<<10, "size at which a batch is sent")
 	fl.DurationVar(&f.linger, "linger", 5*time.Millisecond, "how long a batch waits for more records")
+	fl.DurationVar(&f.patience, "delivery-timeout", 2*time.Minute, "how long to try to deliver a record")
 	fl.IntVar(&f.maxRecord, "max-record-bytes", 8<<20, "longest line or record to take")
 	fl.BoolVar(&f.allowRejects, "allow-rejects", false, "exit with 0 although records were rejected")
 	fl.BoolVar(&f.progress, "progress", false, "show progress although there is no terminal")
@@ -92,14 +94,14 @@ func (a *app) produce(cmd *cobra.Command, topic string, f produceFlags) (err err
 	if f.keySeparator != "" && f.format != "lines" {
 		return usage(cmd, "--key-separator goes with --format lines alone")
 	}
-	if f.maxRecord < 1 || f.batchBytes < 1 {
-		return usage(cmd, "--max-record-bytes and --batch-bytes must be positive")
+	if f.maxRecord < 1 || f.batchBytes < 1 || f.patience <= 0 {
+		return usage(cmd, "--max-record-bytes, --batch-bytes and --delivery-timeout must be positive")
 	}
 	headers, err := headerList(cmd, f.headers)
 	if err != nil {
 		return err
 	}
-	in, total, err := a.openInput(f.file)
+	in, total, err := a.openInput(cmd.Context(), f.file)
 	if err != nil {
 		return err
 	}
@@ -117,7 +119,7 @@ func (a *app) produce(cmd *cobra.Command, topic string, f produceFlags) (err err
 			err = a.produceBatches(cmd.Context(), c, in, topic, f, sum, bar)
 		} else {
 			err = a.produceRecords(cmd.Context(), c, source, client.ProducerOptions{
-				Topic: topic, Codec: codec, BatchBytes: f.batchBytes, Linger: noZero(f.linger),
+				Topic: topic, Codec: codec, BatchBytes: f.batchBytes, Linger: noZero(f.linger), DeliveryTimeout: f.patience,
 			}, sum, bar)
 		}
 		bar.finish()
@@ -136,13 +138,16 @@ func noZero(d time.Duration) time.Duration {
 	return d
 }
 
+// errInterrupted ends the input when the user does.
+var errInterrupted = errors.New("interrupted; what was read before is delivered")
+
 // openInput opens the file, or standard input for "-"; total is its size in bytes, -1 if unknown.
-func (a *app) openInput(name string) (in io.ReadCloser, total int64, err error) {
+func (a *app) openInput(ctx context.Context, name string) (in io.ReadCloser, total int64, err error) {
 	if name == "-" || name == "" {
 		if isTerminal(a.In) {
 			a.say("Reading from the terminal; end with Ctrl-D.")
 		}
-		return io.NopCloser(a.In), -1, nil
+		return interruptible(ctx, a.In), -1, nil
 	}
 	file, err := os.Open(name)
 	if err != nil {
@@ -153,6 +158,18 @@ func (a *app) openInput(name string) (in io.ReadCloser, total int64, err error) 
 		total = info.Size()
 	}
 	return file, total, nil
+}
+
+// interruptible reads r until ctx ends: a read that waits for a terminal or a pipe cannot be broken
+// off otherwise. The goroutine that waits in it then ends with the process, or with r.
+func interruptible(ctx context.Context, r io.Reader) io.ReadCloser {
+	pr, pw := io.Pipe()
+	go func() {
+		_, err := io.Copy(pw, r)
+		pw.CloseWithError(err)
+	}()
+	context.AfterFunc(ctx, func() { pw.CloseWithError(errInterrupted) })
+	return pr
 }
 
 func headerList(cmd *cobra.Command, given []string) ([]record.RecordHeader, error) {
@@ -186,8 +203,16 @@ func (a *app) produceRecords(ctx context.Context, c *client.Client, src source, 
 	return errors.Join(err, sum.failure())
 }
 
+// feed sends record after record until the input ends or one of them cannot be delivered: the others
+// would most likely fare no better.
 func feed(ctx context.Context, p *client.Producer, src source, sum *summary, bar *progress) error {
 	for {
+		if sum.broken.Load() {
+			return nil // what broke is in the summary
+		}
+		if ctx.Err() != nil {
+			return errInterrupted
+		}
 		in, err := src.next()
 		if errors.Is(err, io.EOF) {
 			return nil

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	client "github.com/wasmill/wasmill/sdk/client/go"
@@ -35,6 +36,8 @@ type summary struct {
 	began time.Time
 	mu    sync.Mutex // over RoutedTo, Rejects and failed: reports come from several goroutines
 	err   error      // the first failure
+
+	broken atomic.Bool // there was a failure
 }
 
 // reject is one record that a transform refused. Place counts the input's lines or records from 1.
@@ -63,6 +66,7 @@ func (s *summary) reporter(place int) func(client.Report) {
 		case client.Routed:
 			s.routeLocked(r.Routed)
 		case client.Failed:
+			s.broken.Store(true)
 			if s.err == nil {
 				s.err = r.Err
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -285,4 +286,25 @@ func TestFollowSeesWhatComesLater(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 	})
+}
+
+// Ctrl-C while produce waits for more input delivers what it has read.
+func TestInterruptedProduceDeliversWhatItRead(t *testing.T) {
+	name := topic(t)
+	in, feed := io.Pipe()
+	ctx, interrupt := context.WithCancel(t.Context())
+	done := make(chan result)
+	go func() { done <- atContext(t, ctx, server, in, nil, "produce", name) }()
+	if _, err := io.WriteString(feed, "one\ntwo\n"); err != nil {
+		t.Fatal(err)
+	}
+	follow(t, name, "one\ntwo\n", nil) // the pipe still is open
+	interrupt()
+	r := <-done
+	if r.code != ExitFailure || !strings.Contains(r.err, "interrupted") || !strings.Contains(r.out, "2 kept") {
+		t.Errorf("%+v", r)
+	}
+	if err := feed.Close(); err != nil { // lets the goroutine go that waits for input
+		t.Fatal(err)
+	}
 }
