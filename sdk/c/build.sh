@@ -17,7 +17,7 @@ if [ -z "$clang" ]; then
     exit 1
 fi
 
-flags="--target=wasm32-unknown-unknown -std=c11 -O2 -Wall -Wextra -Werror -nostdlib -ffreestanding -mbulk-memory -Wl,--no-entry -Wl,--strip-all -Wl,-z,stack-size=65536"
+flags="--target=wasm32-unknown-unknown -std=c11 -O2 -Wall -Wextra -Werror -nostdlib -ffreestanding -mbulk-memory -msimd128 -Wl,--no-entry -Wl,--strip-all -Wl,-z,stack-size=65536"
 
 for name in examples/filter/filter examples/transform/transform examples/router/router conformance/mirror; do
     # shellcheck disable=SC2086 # the flags are words
