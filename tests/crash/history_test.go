@@ -48,12 +48,15 @@ func TestCheckerFindsFaults(t *testing.T) {
 		tamper func(State)
 		says   string
 	}{
-		"lost record":         {change(in, func(l *Log) { l.Records = l.Records[1:] }), "was acknowledged and is not in in"},
-		"lost partition":      {func(s State) { delete(s, in) }, "was acknowledged and is not in in"},
-		"lost route":          {change(other, func(l *Log) { l.Records = l.Records[1:] }), "is not in other"},
-		"moved record":        {change(in, func(l *Log) { l.Records[0].Offset = 1 }), "acknowledged at in/0 offset 0 and is at in/0 offset 1"},
-		"other partition":     {func(s State) { s[Place{In, 1}] = s[in]; delete(s, in) }, "acknowledged at in/0"},
-		"duplicate":           {change(other, func(l *Log) { l.Batches = append(l.Batches, [2]int64{2, 3}); l.Records = append(l.Records, Entry{2, l.Records[1].Value}) }), "is twice in other"},
+		"lost record":     {change(in, func(l *Log) { l.Records = l.Records[1:] }), "was acknowledged and is not in in"},
+		"lost partition":  {func(s State) { delete(s, in) }, "was acknowledged and is not in in"},
+		"lost route":      {change(other, func(l *Log) { l.Records = l.Records[1:] }), "is not in other"},
+		"moved record":    {change(in, func(l *Log) { l.Records[0].Offset = 1 }), "acknowledged at in/0 offset 0 and is at in/0 offset 1"},
+		"other partition": {func(s State) { s[Place{In, 1}] = s[in]; delete(s, in) }, "acknowledged at in/0"},
+		"duplicate": {change(other, func(l *Log) {
+			l.Batches = append(l.Batches, [2]int64{2, 3})
+			l.Records = append(l.Records, Entry{2, l.Records[1].Value})
+		}), "is twice in other"},
 		"duplicate elsewhere": {func(s State) { s[Place{Other, 0}] = Log{[][2]int64{{0, 1}}, []Entry{{0, s[other].Records[0].Value}}} }, "is twice in other"},
 		"order":               {change(in, func(l *Log) { r := l.Records; r[0].Value, r[1].Value = r[1].Value, r[0].Value }), "of the same sender"},
 		"gap":                 {change(other, func(l *Log) { l.Batches[1] = [2]int64{2, 3} }), "where 1 comes next"},

@@ -144,8 +144,13 @@ func newWorld(t *testing.T, seed uint64) *world {
 		}
 	}
 	for _, name := range []string{In, Other, Plain, Derived} {
-		// Small segments, so that kills fall on rolls too.
-		_, err := c.CreateTopic(ctx, client.TopicSpec{Name: name, Partitions: partitions, Config: map[string]string{"segment.bytes": "65536", "retention.ms": "-1"}})
+		// Small segments, so that kills fall on rolls too. A relaxed flush leaves records to the page cache,
+		// which the death of the process does not touch.
+		flush := []string{"fsync", "relaxed"}[w.rng.IntN(2)]
+		t.Logf("topic %s has flush=%s", name, flush)
+		_, err := c.CreateTopic(ctx, client.TopicSpec{Name: name, Partitions: partitions, Config: map[string]string{
+			"segment.bytes": "65536", "retention.ms": "-1", "flush": flush,
+		}})
 		check(err)
 	}
 	_, err := c.PutModule(ctx, "commands", wasmtest.Commands(0))
