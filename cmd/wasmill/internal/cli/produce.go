@@ -106,17 +106,18 @@ func (a *app) produce(cmd *cobra.Command, topic string, f produceFlags) (err err
 		return err
 	}
 	defer func() { err = errors.Join(err, in.Close()) }()
-	source, err := newSource(in, f, headers)
+	bar := a.startProgress(f.progress, total)
+	defer bar.finish()
+	read := counted{in, bar}
+	source, err := newSource(read, f, headers)
 	if err != nil {
 		return usage(cmd, "%w", err)
 	}
 	sum := newSummary(topic)
 	return a.withClient(func(c *client.Client) error {
-		bar := a.startProgress(f.progress, total)
-		defer bar.finish()
 		var err error
 		if f.format == "batches" {
-			err = a.produceBatches(cmd.Context(), c, in, topic, f, sum, bar)
+			err = a.produceBatches(cmd.Context(), c, read, topic, f, sum, bar)
 		} else {
 			err = a.produceRecords(cmd.Context(), c, source, client.ProducerOptions{
 				Topic: topic, Codec: codec, BatchBytes: f.batchBytes, Linger: noZero(f.linger), DeliveryTimeout: f.patience,
@@ -128,6 +129,18 @@ func (a *app) produce(cmd *cobra.Command, topic string, f produceFlags) (err err
 		}
 		return errors.Join(a.report(sum), err, sum.verdict(f.allowRejects))
 	})
+}
+
+// counted tells the progress how much of the input was read.
+type counted struct {
+	r   io.Reader
+	bar *progress
+}
+
+func (c counted) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.bar.add(0, int64(n))
+	return n, err
 }
 
 // noZero lets a flag's 0 mean none, which options write as a negative number.
@@ -229,6 +242,6 @@ func feed(ctx context.Context, p *client.Producer, src source, sum *summary, bar
 		if err != nil {
 			return fmt.Errorf("%s %d: %w", src.unit(), in.place, err)
 		}
-		bar.add(1, int64(len(in.Key)+len(in.Value)))
+		bar.add(1, 0)
 	}
 }

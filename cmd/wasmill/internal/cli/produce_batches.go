@@ -27,7 +27,7 @@ func (a *app) produceBatches(ctx context.Context, c *client.Client, in io.Reader
 		}
 		sum.Records += int64(records)
 		sum.Bytes += int64(len(body))
-		bar.add(int64(records), int64(len(body)))
+		bar.add(int64(records), 0)
 		body, records = body[:0], 0
 		if res != nil && len(res.Rejected) > 0 {
 			err = nil // counted
