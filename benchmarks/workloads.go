@@ -34,6 +34,10 @@ func init() {
 		{"produce-relaxed", "1 KiB records in 64 KiB batches, flush=relaxed, against TCP into a preallocated file", produceRelaxed},
 		{"produce-fsync", "the same with fsync, against write + fdatasync per batch", produceSync},
 		{"fetch", "catch-up reads of 1 MiB, against sendfile from a cached file", fetchCatchUp},
+		{"tail", "1 KiB records one by one, fsync, to a consumer that waits", tail},
+		{"transforms", "a write pipeline of one stage, against none", transforms},
+		{"restart", "SIGKILL with 10 GB of log", restart},
+		{"memory", "16 partitions under full load for ten minutes", memory},
 	}
 }
 
