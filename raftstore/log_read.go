@@ -136,8 +136,11 @@ func (st *logState) segmentOfIndex(index uint64) *segment {
 // wrapped, for every other index that the log does not hold.
 func (l *Log) GetLog(index uint64, out *raft.Log) error {
 	err := l.retrying(func(st *logState) error { return l.getLog(st, index, out) })
-	if err == nil || err == raft.ErrLogNotFound {
-		return err
+	if errors.Is(err, raft.ErrLogNotFound) {
+		return raft.ErrLogNotFound // raft compares with ==
+	}
+	if err == nil {
+		return nil
 	}
 	return fmt.Errorf("read raft index %d: %w", index, err)
 }
@@ -208,7 +211,7 @@ func (l *Log) OffsetAfter(index uint64) (offset int64, err error) {
 		offset = h.nextOffset
 		return err
 	})
-	if err != nil && err != raft.ErrLogNotFound {
+	if err != nil && !errors.Is(err, raft.ErrLogNotFound) {
 		err = fmt.Errorf("read raft index %d: %w", index, err)
 	}
 	return offset, err

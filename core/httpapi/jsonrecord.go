@@ -3,6 +3,7 @@ package httpapi
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"strconv"
 	"time"
 
@@ -291,7 +292,8 @@ func (r *recordReader) integer(name, want string, least, most int64) (int64, err
 
 // asProblem is a parser's error as it is told to a client.
 func asProblem(err error) error {
-	if se, ok := err.(*syntaxError); ok {
+	var se *syntaxError
+	if errors.As(err, &se) {
 		return se.problem()
 	}
 	return err

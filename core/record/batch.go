@@ -62,8 +62,6 @@ const (
 	AttrControl Attributes = 1 << 5
 	// AttrDeleteHorizon says that BaseTimestamp is the time from which tombstones may be removed.
 	AttrDeleteHorizon Attributes = 1 << 6
-
-	attrKnown = attrCodecMask | AttrLogAppendTime | AttrTransactional | AttrControl | AttrDeleteHorizon
 )
 
 // Codec is the compression that the attributes name.

@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -204,7 +205,7 @@ func (m *Mem) RemoveAll(name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	d, base, err := m.parentLocked(name)
-	if err == syscall.ENOENT || err == nil && d.live[base] == nil {
+	if errors.Is(err, syscall.ENOENT) || err == nil && d.live[base] == nil {
 		return nil
 	}
 	if err != nil {

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -74,7 +75,7 @@ func (c *code) compile(wasm []byte, cacheDir string) (err error) {
 	ctx := context.Background()
 	defer func() {
 		if err != nil {
-			c.free()
+			err = errors.Join(err, c.free())
 		}
 	}()
 	config := wazero.NewRuntimeConfigCompiler()
@@ -126,7 +127,7 @@ func compilerSupported() (err error) {
 	}()
 	ctx := context.Background()
 	rt := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigCompiler())
-	defer rt.Close(ctx)
+	defer func() { err = errors.Join(err, rt.Close(ctx)) }()
 	// (module (func)): without a function the compiler would have nothing to do.
 	compiled, err := rt.CompileModule(ctx, []byte("\x00asm\x01\x00\x00\x00\x01\x04\x01\x60\x00\x00\x03\x02\x01\x00\x0a\x04\x01\x02\x00\x0b"))
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"strings"
@@ -134,19 +133,19 @@ func (c *call) fill(b []byte) {
 	if !c.seeded {
 		seed := sha256.New()
 		seed.Write(c.sandbox.raw)
-		io.WriteString(seed, c.sandbox.label)
+		seed.Write([]byte(c.sandbox.label))
 		if c.in != nil {
 			var n [20]byte
 			binary.LittleEndian.PutUint32(n[0:], uint32(c.in.Partition))
 			binary.LittleEndian.PutUint64(n[4:], uint64(c.in.BaseTimestamp))
 			binary.LittleEndian.PutUint64(n[12:], uint64(c.in.Offset(0)))
 			seed.Write(n[:])
-			io.WriteString(seed, c.in.Topic)
+			seed.Write([]byte(c.in.Topic))
 		}
 		c.random = rand.NewChaCha8([32]byte(seed.Sum(nil)))
 		c.seeded = true
 	}
-	c.random.Read(b) // never fails
+	_, _ = c.random.Read(b) // never fails
 }
 
 func callOf(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
