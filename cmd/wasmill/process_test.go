@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -100,6 +102,50 @@ func TestServeStopsInOrder(t *testing.T) {
 		if code := b.stop(t, s); code != 0 || !strings.Contains(b.errs.String(), "shutting down") {
 			t.Errorf("%v: exit %d\n%s", s, code, b.errs.String())
 		}
+	}
+}
+
+// A request that does not end holds the shutdown up; a second signal does not wait for it.
+func TestASecondSignalEndsServeAtOnce(t *testing.T) {
+	cmd := program(t, "serve", "--data", filepath.Join(t.TempDir(), "data"), "--http", "127.0.0.1:0", "--shutdown-timeout", "1h")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	logs, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("tcp", strings.TrimPrefix(strings.Fields(line)[3], "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	// The broker answers "100 Continue" when it has the request: from then on it waits for the body.
+	if _, err := io.WriteString(c, "POST /v1/topics HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if status, err := bufio.NewReader(c).ReadString('\n'); err != nil || !strings.Contains(status, "100") {
+		t.Fatalf("%q, %v", status, err)
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	scan := bufio.NewScanner(logs)
+	for scan.Scan() && !strings.Contains(scan.Text(), "shutting down") {
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != -1 { // -1: by the signal
+		t.Errorf("%v, %v", err, cmd.ProcessState)
 	}
 }
 

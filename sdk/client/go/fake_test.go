@@ -244,7 +244,7 @@ func (f *fakeBroker) fetch(w http.ResponseWriter, body []byte) {
 
 func (f *fakeBroker) fetchOne(w http.ResponseWriter, r *http.Request, topic, partition string) {
 	p, _ := strconv.Atoi(partition)
-	offset := int64(0)
+	var offset int64
 	_, _, end := f.read(topic, p, 0, 0)
 	switch from := r.URL.Query().Get("offset"); from {
 	case Latest:

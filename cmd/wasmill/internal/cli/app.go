@@ -48,10 +48,8 @@ type app struct {
 // Run runs one command line and returns its exit code. serve is the command that this package does
 // not have; nil for none.
 func Run(ctx context.Context, s Streams, version string, args []string, serve *cobra.Command) int {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := interruptible(ctx)
 	defer stop()
-	// The first signal ends the context; a second one shall end the process, as if unhandled.
-	context.AfterFunc(ctx, stop)
 	a := &app{Streams: s, version: version}
 	root := a.root(serve)
 	root.SetArgs(args)
@@ -64,6 +62,38 @@ func Run(ctx context.Context, s Streams, version string, args []string, serve *c
 		a.printError(err)
 	}
 	return ExitCode(err)
+}
+
+// interruptible ends ctx with the first SIGINT or SIGTERM, and the process with the second, as if that
+// were not handled. The channel holds both: however quickly they follow, none is lost.
+func interruptible(ctx context.Context) (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	over, gone := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(gone)
+		for range 2 {
+			select {
+			case <-over:
+				return
+			case s := <-signals:
+				if ctx.Err() != nil {
+					signal.Reset(s)
+					if self, err := os.FindProcess(os.Getpid()); err == nil {
+						_ = self.Signal(s) // it cannot fail: this process is there
+					}
+				}
+				cancel()
+			}
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(over)
+		<-gone
+		cancel()
+	}
 }
 
 // Root is the command tree, for documentation.

@@ -160,7 +160,7 @@ func (a *app) openInput(ctx context.Context, name string) (in io.ReadCloser, tot
 		if isTerminal(a.In) {
 			a.say("Reading from the terminal; end with Ctrl-D.")
 		}
-		return interruptible(ctx, a.In), -1, nil
+		return breakable(ctx, a.In), -1, nil
 	}
 	file, err := os.Open(name)
 	if err != nil {
@@ -173,9 +173,9 @@ func (a *app) openInput(ctx context.Context, name string) (in io.ReadCloser, tot
 	return file, total, nil
 }
 
-// interruptible reads r until ctx ends: a read that waits for a terminal or a pipe cannot be broken
+// breakable reads r until ctx ends: a read that waits for a terminal or a pipe cannot be broken
 // off otherwise. The goroutine that waits in it then ends with the process, or with r.
-func interruptible(ctx context.Context, r io.Reader) io.ReadCloser {
+func breakable(ctx context.Context, r io.Reader) io.ReadCloser {
 	pr, pw := io.Pipe()
 	go func() {
 		_, err := io.Copy(pw, r)
