@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"path"
 	"sync"
@@ -22,7 +21,7 @@ func OpenLog(fsys vfs.FS, dir string, o LogOptions) (*Log, error) {
 	}
 	l := &Log{fs: fsys, dir: dir, o: o}
 	l.keeper.changed = sync.NewCond(&l.mu)
-	if err := makeDurableDir(fsys, dir); err != nil {
+	if err := vfs.MkdirAllSynced(fsys, dir); err != nil {
 		return nil, fmt.Errorf("open log %s: %w", dir, err)
 	}
 	set, err := readSegmentSet(fsys, dir)
@@ -52,31 +51,6 @@ func (o LogOptions) complete() (LogOptions, error) {
 		o.newSalt = randomSalt
 	}
 	return o, nil
-}
-
-// makeDurableDir makes dir and its parents, so that they survive a power loss.
-func makeDurableDir(fsys vfs.FS, dir string) error {
-	var missing []string
-	for d := dir; ; d = path.Dir(d) {
-		if _, err := fsys.Stat(d); err == nil || d == path.Dir(d) {
-			break
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		missing = append(missing, d)
-	}
-	if len(missing) == 0 {
-		return nil
-	}
-	if err := fsys.MkdirAll(dir); err != nil {
-		return err
-	}
-	for _, d := range missing {
-		if err := fsys.SyncDir(path.Dir(d)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // segmentSet is what a directory holds, before the tail was read.

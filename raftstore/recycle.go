@@ -37,7 +37,7 @@ const freeSuffix = ".free"
 // OpenRecycler takes over the files in dir, making it if it is missing. It keeps at most maxBytes.
 func OpenRecycler(fsys vfs.FS, dir string, maxBytes int64) (*Recycler, error) {
 	r := &Recycler{fs: fsys, dir: dir, maxBytes: maxBytes}
-	if err := makeDurableDir(fsys, dir); err != nil {
+	if err := vfs.MkdirAllSynced(fsys, dir); err != nil {
 		return nil, fmt.Errorf("open recycler: %w", err)
 	}
 	entries, err := fsys.ReadDir(dir)

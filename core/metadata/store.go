@@ -103,10 +103,7 @@ func Open(o Options) (*Store, error) {
 
 func (s *Store) open() (err error) {
 	fsys := vfs.OS()
-	if err := fsys.MkdirAll(s.options.Dir); err != nil {
-		return err
-	}
-	if err := fsys.SyncDir(filepath.Dir(s.options.Dir)); err != nil {
+	if err := vfs.MkdirAllSynced(fsys, s.options.Dir); err != nil {
 		return err
 	}
 	path := filepath.Join(s.options.Dir, "log.db")
