@@ -25,9 +25,6 @@ type fetchQuery struct {
 	configs  []json.RawMessage
 }
 
-// maxStages bounds an ad-hoc read pipeline.
-const maxStages = 16
-
 // parseFetchQuery reads a fetch's parameters. Amounts beyond the server's limits are cut to them; a
 // parameter that is unknown, repeated or makes no sense is an error.
 func parseFetchQuery(args *fasthttp.Args, o *Options) (fetchQuery, error) {
@@ -68,8 +65,8 @@ func (q *fetchQuery) parameter(k, v []byte, o *Options) (bit uint, err error) {
 		q.follow, err = parseFlag(k, v)
 		return 16, err
 	case "module":
-		if len(q.stages) == maxStages {
-			return 0, errcode.New(errcode.InvalidPipeline, "the query names more than %d modules; put the pipeline into a view", maxStages)
+		if len(q.stages) == metadata.MaxStages {
+			return 0, errcode.New(errcode.InvalidPipeline, "the query names more than %d modules; put the pipeline into a view", metadata.MaxStages)
 		}
 		q.stages = append(q.stages, metadata.Stage{Module: string(v)})
 		return 0, nil
@@ -107,8 +104,8 @@ func (q *fetchQuery) parseOffset(v []byte) error {
 
 // addConfig takes the next module_config.
 func (q *fetchQuery) addConfig(v []byte) error {
-	if len(q.configs) == maxStages {
-		return errcode.New(errcode.InvalidPipeline, "the query has more than %d module_config", maxStages)
+	if len(q.configs) == metadata.MaxStages {
+		return errcode.New(errcode.InvalidPipeline, "the query has more than %d module_config", metadata.MaxStages)
 	}
 	if !json.Valid(v) {
 		return errcode.New(errcode.InvalidJSON, "module_config is not JSON: %q", clip(v))

@@ -24,7 +24,7 @@ const (
 
 // The limits of stages.
 const (
-	MaxStages           = 32
+	MaxStages           = 16 // of a pipeline, a view, a derivation or a fetch
 	MaxStageConfigBytes = 256 << 10
 	minStageMemory      = 64 << 10 // one page of WebAssembly memory
 	maxStageMemory      = 4 << 30  // all that a 32-bit module can address

@@ -68,8 +68,6 @@ type ModuleSource interface {
 	Get(ctx context.Context, hash string) ([]byte, error)
 }
 
-const maxStages = 16
-
 // Pipeline is compiled and ready. Run may be called from many goroutines.
 type Pipeline struct {
 	name    string
@@ -93,10 +91,11 @@ type stage struct {
 }
 
 // Compile prepares every stage and starts one instance of each, so that a configuration that a module
-// refuses is an error here. The caller must Close the pipeline.
+// refuses is an error here. How many stages there may be is the caller's to say. The caller must Close
+// the pipeline.
 func Compile(ctx context.Context, e *engine.Engine, source ModuleSource, spec Spec) (*Pipeline, error) {
-	if len(spec.Stages) == 0 || len(spec.Stages) > maxStages {
-		return nil, fmt.Errorf("pipeline %s: %d stages, it must have 1 to %d", spec.Name, len(spec.Stages), maxStages)
+	if len(spec.Stages) == 0 {
+		return nil, fmt.Errorf("pipeline %s has no stages", spec.Name)
 	}
 	p := &Pipeline{name: spec.Name, version: spec.Version, place: spec.Place, now: spec.Now}
 	if p.now == nil {

@@ -441,7 +441,7 @@ func TestCompileErrors(t *testing.T) {
 		stages []StageSpec
 		want   string
 	}{
-		"no stages":        {abi.PlaceWrite, nil, "0 stages"},
+		"no stages":        {abi.PlaceWrite, nil, "no stages"},
 		"unknown module":   {abi.PlaceWrite, with(func(s *StageSpec) { s.Hash = "ff" }), "stage 1 (stage0@1): no module ff"},
 		"wrong bytes":      {abi.PlaceWrite, with(func(s *StageSpec) { s.Hash = "00" }), "expected was 00"},
 		"unknown policy":   {abi.PlaceWrite, with(func(s *StageSpec) { s.OnError = "retry" }), `on_error "retry" is not known`},
