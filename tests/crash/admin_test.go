@@ -125,6 +125,7 @@ func (a *admin) check(ctx context.Context, t *testing.T, c *client.Client) {
 // Kills that fall on the creation and deletion of topics, uploads of modules and changes of pipelines leave
 // each either done or undone, and done if it was acknowledged.
 func TestKillDuringAdministration(t *testing.T) {
+	t.Parallel()
 	seed := setting(t, seedVariable, rand.Uint64())
 	rounds := setting(t, roundsVariable, 4)
 	t.Logf("seed: %s=%d", seedVariable, seed)

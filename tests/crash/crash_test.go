@@ -37,6 +37,7 @@ func setting(t *testing.T, name string, otherwise uint64) uint64 {
 // Producers of both kinds, a pipeline that drops, routes and copies, and a derivation are at work when the
 // broker is killed, over and over, also while it starts. After each restart everything is checked.
 func TestKillLoop(t *testing.T) {
+	t.Parallel()
 	seed := setting(t, seedVariable, rand.Uint64())
 	rounds := setting(t, roundsVariable, 6)
 	t.Logf("seed: %s=%d", seedVariable, seed)
@@ -67,6 +68,7 @@ func TestKillLoop(t *testing.T) {
 // A broker that stands still for longer than its clients wait is asked again while their first requests
 // are still there. When it goes on, each batch is written once.
 func TestPauseLoop(t *testing.T) {
+	t.Parallel()
 	seed := setting(t, seedVariable, rand.Uint64())
 	rounds := setting(t, roundsVariable, 3)
 	t.Logf("seed: %s=%d", seedVariable, seed)

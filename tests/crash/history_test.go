@@ -28,6 +28,7 @@ func sample() (*History, State) {
 }
 
 func TestSoundStateHasNoFaults(t *testing.T) {
+	t.Parallel()
 	h, s := sample()
 	if f := h.Faults(s); len(f) != 0 {
 		t.Errorf("faults %q", f)
@@ -43,6 +44,7 @@ func TestSoundStateHasNoFaults(t *testing.T) {
 
 // Every kind of loss and damage that the crash tests look for is found when it is there.
 func TestCheckerFindsFaults(t *testing.T) {
+	t.Parallel()
 	in, other, plain, derived := Place{In, 0}, Place{Other, 1}, Place{Plain, 0}, Place{Derived, 0}
 	for name, tc := range map[string]struct {
 		tamper func(State)

@@ -37,6 +37,7 @@ func sealed(b []byte) []byte {
 }
 
 func TestBadBatches(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	w := newWitness(t, b)
 	c := b.Client(t)
@@ -92,6 +93,7 @@ func TestBadBatches(t *testing.T) {
 }
 
 func TestOversizedRecordsAndBatches(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	w := newWitness(t, b)
 	c := b.Client(t)
@@ -152,6 +154,7 @@ func bomb(t *testing.T, codec record.Codec, size int) []byte {
 
 // Many bombs at once are refused without the memory that they ask for.
 func TestDecompressionBomb(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	w := newWitness(t, b)
 	topic(t, b.Client(t), "orders", 1)

@@ -16,6 +16,7 @@ import (
 )
 
 func TestModulesThatAreRefused(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	w := newWitness(t, b)
 	good := wasmtest.Identity()
@@ -84,6 +85,7 @@ func giant(size uint32) []byte {
 
 // What a module does wrong befalls the record that it does it with, and no other.
 func TestModulesThatMisbehave(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	w := newWitness(t, b)
 	c := b.Client(t)
@@ -142,6 +144,7 @@ func TestModulesThatMisbehave(t *testing.T) {
 
 // Every policy, for a record that traps among good ones.
 func TestOnErrorHitsTheGuiltyRecordAlone(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	w := newWitness(t, b)
 	c := b.Client(t)
@@ -199,6 +202,7 @@ func TestOnErrorHitsTheGuiltyRecordAlone(t *testing.T) {
 
 // A module that does not take its configuration never becomes part of a pipeline.
 func TestConfigurationThatIsRefused(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	c := b.Client(t)
 	topic(t, c, "orders", 1)

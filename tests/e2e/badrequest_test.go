@@ -54,6 +54,7 @@ func runRefused(t *testing.T, cases map[string]refused) {
 }
 
 func TestBrokenJSON(t *testing.T) {
+	t.Parallel()
 	const records = "/v1/topics/orders/records"
 	syntax := func(says ...string) refusal { return refusal{code: errcode.InvalidJSON, says: says} }
 	at := func(position, line, column int) map[string]any {
@@ -84,6 +85,7 @@ func TestBrokenJSON(t *testing.T) {
 }
 
 func TestWrongContentType(t *testing.T) {
+	t.Parallel()
 	wrong := func(says ...string) refusal { return refusal{code: errcode.UnsupportedMediaType, says: says} }
 	runRefused(t, map[string]refused{
 		"form":                {"POST", "/v1/topics/orders/records", "application/x-www-form-urlencoded", "a=b", wrong("application/json", typeBatches), nil},
@@ -96,6 +98,7 @@ func TestWrongContentType(t *testing.T) {
 }
 
 func TestUnknownAndInvalidNames(t *testing.T) {
+	t.Parallel()
 	unknown := func(says ...string) refusal {
 		return refusal{code: errcode.UnknownTopicOrPartition, says: says}
 	}
@@ -137,6 +140,7 @@ func TestUnknownAndInvalidNames(t *testing.T) {
 
 // An offset that is not there is answered with those that are.
 func TestOffsetOutOfRange(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{Args: []string{"--maintain-every", "100ms"}})
 	w := newWitness(t, b)
 	c := b.Client(t)

@@ -57,6 +57,7 @@ func contents(t *testing.T, dir string) map[string]string {
 }
 
 func TestTwoBrokersOnOneDirectory(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	w := newWitness(t, b)
 	refuses(t, harness.Options{Data: b.Data}, "in use by another broker", b.Data, "--data")
@@ -65,6 +66,7 @@ func TestTwoBrokersOnOneDirectory(t *testing.T) {
 }
 
 func TestPortInUse(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	w := newWitness(t, b)
 	address := strings.TrimPrefix(b.URL, "http://")
@@ -77,6 +79,7 @@ func TestPortInUse(t *testing.T) {
 }
 
 func TestUnusableDirectory(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
@@ -90,6 +93,7 @@ func TestUnusableDirectory(t *testing.T) {
 }
 
 func TestDataOfANewerFormat(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	w := newWitness(t, b)
 	b.Stop(t)
@@ -174,6 +178,7 @@ func numbered(t *testing.T, c *client.Client, name string, n int) []string {
 // A damaged last frame is what a torn write looks like: it is cut off, what stands before it stays, and
 // writing goes on there.
 func TestGarbledTail(t *testing.T) {
+	t.Parallel()
 	for _, end := range []string{"kill", "stop"} {
 		t.Run("after "+end, func(t *testing.T) {
 			b := harness.Start(t, harness.Options{})
@@ -215,6 +220,7 @@ func TestGarbledTail(t *testing.T) {
 
 // Damage that no crash can do is reported with file and position, and never skipped in silence.
 func TestGarbledMiddle(t *testing.T) {
+	t.Parallel()
 	for _, end := range []string{"kill", "stop"} {
 		t.Run("after "+end, func(t *testing.T) {
 			b := harness.Start(t, harness.Options{})
@@ -277,6 +283,7 @@ func fetchesUpTo(t *testing.T, b *harness.Broker, sound []string, file string) {
 }
 
 func TestFreePortIsTaken(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	host, port, err := net.SplitHostPort(strings.TrimPrefix(b.URL, "http://"))
 	if err != nil || host != "127.0.0.1" || port == "0" {

@@ -51,6 +51,7 @@ func awaitCaughtUp(t *testing.T, c *client.Client, name string) {
 // A derivation fills its output from what was there before and what comes, across kills and restarts, each
 // record once, and sends what its module routes to the other topic.
 func TestDerivationEndToEnd(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	c := b.Client(t)
 	topic(t, c, "orders", 2)
@@ -122,6 +123,7 @@ func TestDerivationEndToEnd(t *testing.T) {
 
 // Latest means the end at the time when the derivation was made, also after a restart.
 func TestDerivationFromLatest(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	c := b.Client(t)
 	topic(t, c, "orders", 1)
@@ -142,6 +144,7 @@ func TestDerivationFromLatest(t *testing.T) {
 
 // A record that does not fit its destination must not stop the records behind it.
 func TestDerivationGetsPastARecordThatDoesNotFit(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	c := b.Client(t)
 	topic(t, c, "orders", 1)

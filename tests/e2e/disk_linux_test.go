@@ -63,6 +63,7 @@ func fill(t *testing.T, dir string) (free func()) {
 // On a full disk reads go on and writes are answered 507 with nothing lost; when there is space again,
 // writes succeed without a restart.
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	disk, ok := smallDisk(t, "size=24m")
 	if !ok {
 		return
@@ -119,6 +120,7 @@ func TestDiskFull(t *testing.T) {
 
 // A broker that starts on a full disk serves what is there.
 func TestStartOnAFullDisk(t *testing.T) {
+	t.Parallel()
 	disk, ok := smallDisk(t, "size=24m")
 	if !ok {
 		return
@@ -149,6 +151,7 @@ func TestStartOnAFullDisk(t *testing.T) {
 
 // A read-only disk is an unwritable directory even for root.
 func TestReadOnlyDirectory(t *testing.T) {
+	t.Parallel()
 	disk, ok := smallDisk(t, "size=16m")
 	if !ok {
 		return

@@ -19,6 +19,7 @@ import (
 // What a producer compressed comes back as it was, byte for byte, but for the base offset and the leader
 // epoch, which are the broker's to set and outside of the checksum.
 func TestBatchesAreKeptByteForByte(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	c := b.Client(t)
 	topic(t, c, "orders", 1)
@@ -66,6 +67,7 @@ func TestBatchesAreKeptByteForByte(t *testing.T) {
 
 // The same records through every Content-Type in, and every Accept out.
 func TestContentTypesInAndOut(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	c := b.Client(t)
 	in := func(name, contentType, body string, headers ...string) {
@@ -140,6 +142,7 @@ func sameJSON(t *testing.T, a, b string) bool {
 
 // A long poll is answered when there is something, with what there is, or when its time is up.
 func TestLongPoll(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	c := b.Client(t)
 	topic(t, c, "orders", 1)
@@ -181,6 +184,7 @@ func TestLongPoll(t *testing.T) {
 // NDJSON and event streams begin where they are told, go on as records come, and an event stream resumes
 // behind the last event that the client names.
 func TestStreams(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	c := b.Client(t)
 	topic(t, c, "orders", 1)
@@ -217,6 +221,7 @@ func TestStreams(t *testing.T) {
 
 // One request reads many partitions of several topics and a view; each has its own outcome.
 func TestFetchManyPartitions(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	c := b.Client(t)
 	commands(t, c, 3, 2)
@@ -264,6 +269,7 @@ func TestFetchManyPartitions(t *testing.T) {
 
 // Reading from a time begins with the first record that is not older.
 func TestFetchFromATime(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	c := b.Client(t)
 	topic(t, c, "orders", 1)

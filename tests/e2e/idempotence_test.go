@@ -47,6 +47,7 @@ func expectValues(t *testing.T, what string, got []string, want ...string) {
 // A retry of an idempotent producer finds its batch, and what was routed of it is not routed again:
 // neither with a key nor without one, where the broker itself chose the partition.
 func TestIdempotentRetryDoesNotDuplicateRoutes(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	c := b.Client(t)
 	commands(t, c, 2, 4)
@@ -89,6 +90,7 @@ func TestIdempotentRetryDoesNotDuplicateRoutes(t *testing.T) {
 // A batch that is refused because one before it is missing must leave no trace in other topics: the
 // missing one still comes, and so does this one again.
 func TestRefusedSequenceRoutesNothing(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	c := b.ClientWith(t, client.Options{Retries: -1})
 	commands(t, c, 1, 1)

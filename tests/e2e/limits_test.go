@@ -15,6 +15,7 @@ import (
 // When uploads fill the broker's budget others are told to come back, reads go on, and the budget comes
 // back with the uploads' end: memory does not grow with the number of clients.
 func TestBackPressure(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{Args: []string{"--max-body-bytes", "1MiB", "--max-module-bytes", "1MiB", "--max-in-flight-bytes", "4MiB"}})
 	w := newWitness(t, b)
 	c := b.ClientWith(t, client.Options{Retries: -1})
@@ -63,6 +64,7 @@ func TestBackPressure(t *testing.T) {
 
 // A deleted topic is gone with its records, also after a kill, and a new one of its name is empty.
 func TestDeletedTopicStaysDeleted(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	w := newWitness(t, b)
 	c := b.Client(t)
@@ -85,6 +87,7 @@ func TestDeletedTopicStaysDeleted(t *testing.T) {
 
 // Partitions can be added, also under a write pipeline, and are there after a restart; none can be taken.
 func TestPartitionsGrow(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	c := b.Client(t)
 	commands(t, c, 1, 1)
@@ -106,6 +109,7 @@ func TestPartitionsGrow(t *testing.T) {
 
 // A dry run tells every verdict and changes nothing.
 func TestDryRun(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	c := b.Client(t)
 	commands(t, c, 1, 1)

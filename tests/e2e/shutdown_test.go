@@ -20,6 +20,7 @@ import (
 // SIGTERM while producers are at work: every request that the broker took is answered, what was
 // acknowledged is there after a restart, and nothing else but what may have been.
 func TestShutdownAnswersWhatItAccepted(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	w := newWitness(t, b)
 	topic(t, b.Client(t), "orders", 4)
@@ -88,6 +89,7 @@ func TestShutdownAnswersWhatItAccepted(t *testing.T) {
 
 // Requests that wait at the end of a log are answered at once when the broker stops; so are streams.
 func TestShutdownEndsWaitingReaders(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	topic(t, b.Client(t), "orders", 1)
 	const readers = 8
@@ -128,6 +130,7 @@ func TestShutdownEndsWaitingReaders(t *testing.T) {
 
 // A second signal ends the process at once, and loses nothing that was acknowledged.
 func TestSecondSignalEndsAtOnce(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	w := newWitness(t, b)
 	b.Signal(t, syscall.SIGTERM)
@@ -139,6 +142,7 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 // A producer of the SDK survives a restart on the same address: it tries again, and each record is there
 // once and in order.
 func TestSDKProducerRidesOutARestart(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	topic(t, b.Client(t), "orders", 2)
 	ctx := deadline(t)

@@ -18,6 +18,7 @@ import (
 // While producers send batch after batch, the pipeline changes back and forth between two versions of a
 // module. No batch may be seen by both, or by none; after the switch was answered none may see the old.
 func TestPipelineSwitchIsAtomic(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	c := b.Client(t)
 	topic(t, c, "orders", 2)
@@ -93,6 +94,7 @@ func TestPipelineSwitchIsAtomic(t *testing.T) {
 
 // Rollback is naming the old version; what is in use cannot be deleted; the versions outlive a restart.
 func TestRollbackByVersion(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	c := b.Client(t)
 	topic(t, c, "orders", 1)
@@ -140,6 +142,7 @@ func TestRollbackByVersion(t *testing.T) {
 
 // Kept records keep their offsets and their bytes; routed ones are where the answer says.
 func TestWritePipelineTellsEveryVerdict(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	c := b.Client(t)
 	commands(t, c, 1, 3)
@@ -180,6 +183,7 @@ func TestWritePipelineTellsEveryVerdict(t *testing.T) {
 // A view shows a topic through a pipeline: offsets stay the source's, readers move past what it leaves out,
 // nobody writes to it, and it outlives a restart.
 func TestViewEndToEnd(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	c := b.Client(t)
 	topic(t, c, "orders", 1)

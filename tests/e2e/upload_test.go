@@ -59,6 +59,7 @@ func read(t *testing.T, conn net.Conn) answer {
 const produceHead = "POST /v1/topics/orders/records?partition=0 HTTP/1.1\r\nHost: x\r\nContent-Type: " + typeBatches + "\r\n"
 
 func TestTruncatedUpload(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{})
 	w := newWitness(t, b)
 	c := b.Client(t)
@@ -110,6 +111,7 @@ func TestTruncatedUpload(t *testing.T) {
 }
 
 func TestOversizedBody(t *testing.T) {
+	t.Parallel()
 	b := harness.Start(t, harness.Options{Args: []string{"--max-body-bytes", "1MiB", "--max-module-bytes", "1MiB", "--max-in-flight-bytes", "4MiB"}})
 	w := newWitness(t, b)
 	c := b.Client(t)
