@@ -80,10 +80,12 @@ type Log struct {
 	// durableIndex is the last raft index known to survive a power loss.
 	durableIndex atomic.Uint64
 	failure      atomic.Pointer[error]
-	shut         atomic.Bool // closed, for readers
-	cursor       readCursor
-	loaded       loadedSegments
-	indexFiles   sync.Mutex // held while an index file is replaced; taken last
+	// reserved is the bytes of frames that were promised room, room how many there is room for.
+	reserved, room atomic.Int64
+	shut           atomic.Bool // closed, for readers
+	cursor         readCursor
+	loaded         loadedSegments
+	indexFiles     sync.Mutex // held while an index file is replaced; taken last
 
 	// front is held by whoever changes where the log starts, or takes entries away: Retain,
 	// DeleteRange, Reset. Lock order: front, mu, segment.mu; loaded.mu before segment.mu.
@@ -96,7 +98,6 @@ type Log struct {
 	durable  int64    // end of what a sync of the active segment covered
 	sequence uint64   // the greatest segment sequence in use
 	next     *preparedSegment
-	reserved int64 // bytes of frames that were promised room
 	keeper   housekeeper
 	staging  staging
 }
@@ -267,6 +268,7 @@ func (l *Log) Close() error {
 	}
 	l.closed = true
 	l.shut.Store(true)
+	l.noteRoomLocked()
 	l.mu.Unlock()
 	l.keeper.wait()
 

@@ -86,6 +86,7 @@ func (l *Log) storeLocked(entries []*raft.Log) (sealed *segment, err error) {
 	if err != nil {
 		return nil, err
 	}
+	defer l.noteRoomLocked()
 	if err := l.ensureLocked(total); err != nil {
 		return nil, fmt.Errorf("append raft index %d: %w", entries[0].Index, err)
 	}

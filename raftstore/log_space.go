@@ -17,44 +17,56 @@ const spareBytes = 64 << 10
 // the file system for space, on top of everything reserved before. The reservation stands until Release
 // gives it back: when the entry is stored, or never will be. Errors: ErrDiskFull, ErrLogFailed,
 // ErrLogClosed; then nothing is reserved.
+//
+// It does not wait for an append under way while there is room, so that writers can queue up behind
+// one sync and share the next.
 func (l *Log) Reserve(n int) error {
+	if n < 0 || n > maxFramePayload {
+		return fmt.Errorf("%w: %d bytes", ErrMalformedEntry, n)
+	}
+	want := frameSize(int64(n))
+	if l.Failed() == nil && l.reserved.Add(want)+l.spare() <= l.room.Load() {
+		return nil
+	}
+	l.reserved.Add(-want)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.usableLocked(); err != nil {
 		return err
 	}
-	if n < 0 || n > maxFramePayload {
-		return fmt.Errorf("%w: %d bytes", ErrMalformedEntry, n)
-	}
-	want := frameSize(int64(n))
-	if err := l.ensureLocked(l.reserved + want + l.spare()); err != nil {
+	if err := l.ensureLocked(l.reserved.Load() + want + l.spare()); err != nil {
 		return fmt.Errorf("reserve %d bytes: %w", n, err)
 	}
-	l.reserved += want
+	l.reserved.Add(want)
 	return nil
 }
 
 // Release ends a reservation of n bytes.
-func (l *Log) Release(n int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.reserved = max(0, l.reserved-frameSize(int64(n)))
-}
+func (l *Log) Release(n int) { l.reserved.Add(-frameSize(int64(n))) }
 
 func (l *Log) spare() int64 { return min(spareBytes, l.o.SegmentBytes/8) }
 
-// fitsLocked: n bytes of frames fit into one of the two segments at hand, so that they can be stored
-// with at most one roll wherever their boundaries lie.
-func (l *Log) fitsLocked(n int64) bool {
-	if l.active != nil && l.writtenLocked().size+n <= l.active.capacity {
-		return true
+// noteRoomLocked tells Reserve how many bytes of frames fit into one of the two segments at hand, so
+// that they can be stored with at most one roll wherever their boundaries lie. Whoever takes room away
+// must call it; a figure that is too low only costs Reserve the lock.
+func (l *Log) noteRoomLocked() {
+	room := int64(0)
+	if l.active != nil {
+		room = l.active.capacity - l.writtenLocked().size
 	}
-	return l.next != nil && segmentHeaderSize+n <= l.next.capacity
+	if l.next != nil {
+		room = max(room, l.next.capacity-segmentHeaderSize)
+	}
+	if l.closed {
+		room = 0
+	}
+	l.room.Store(room)
 }
 
 // ensureLocked makes room for n bytes of frames. It may wait for the housekeeper, without the lock.
 func (l *Log) ensureLocked(n int64) error {
-	for !l.fitsLocked(n) {
+	defer l.noteRoomLocked()
+	for l.noteRoomLocked(); n > l.room.Load(); l.noteRoomLocked() {
 		if l.keeper.preparing {
 			l.keeper.changed.Wait()
 			if err := l.usableLocked(); err != nil {
@@ -292,4 +304,5 @@ func (l *Log) prepareNextLocked() {
 		return
 	}
 	l.next = next
+	l.noteRoomLocked()
 }

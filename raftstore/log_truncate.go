@@ -95,6 +95,7 @@ func (l *Log) truncateLocked(index uint64) error {
 	st.epoch++
 	l.active.release()
 	l.active, l.file, l.durable = s, file, tail.size
+	l.noteRoomLocked()
 	l.state.Store(&st)
 	l.durableIndex.Store(tail.lastIndex)
 	l.loaded.forget(keep)
@@ -170,6 +171,7 @@ func (l *Log) resetLocked(base logBase) error {
 			return err
 		}
 	}
+	defer l.noteRoomLocked()
 	base.sequence = l.sequence
 	if err := writeStart(l.fs, l.dir, logStart{base: base, startOffset: base.offset}); err != nil {
 		return l.startUncertain(err)
