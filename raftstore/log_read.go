@@ -135,35 +135,31 @@ func (st *logState) segmentOfIndex(index uint64) *segment {
 // one it returns a stub that has only index and term. It returns raft.ErrLogNotFound itself, not
 // wrapped, for every other index that the log does not hold.
 func (l *Log) GetLog(index uint64, out *raft.Log) error {
-	err := l.retrying(func(st *logState) error { return l.getLog(st, index, out) })
-	if errors.Is(err, raft.ErrLogNotFound) {
-		return raft.ErrLogNotFound // raft compares with ==
-	}
-	if err == nil {
+	return readError(index, l.retrying(func(st *logState) error { return l.getLog(st, index, out) }))
+}
+
+// readError says which index could not be read; raft.ErrLogNotFound it returns bare.
+func readError(index uint64, err error) error {
+	switch {
+	case err == nil:
 		return nil
+	case errors.Is(err, raft.ErrLogNotFound):
+		return raft.ErrLogNotFound // raft compares with ==
 	}
 	return fmt.Errorf("read raft index %d: %w", index, err)
 }
 
 func (l *Log) getLog(st *logState, index uint64, out *raft.Log) error {
-	first, last := st.bounds()
 	if index == st.base.index && st.base.term != 0 {
 		*out = raft.Log{Index: index, Term: st.base.term}
 		return nil
 	}
-	if first == 0 || index < first || index > last {
-		return raft.ErrLogNotFound
-	}
-	s, err := l.open(st.segmentOfIndex(index))
+	var h frameHeader
+	s, pos, err := l.locate(st, index, &h)
 	if err != nil {
 		return err
 	}
 	defer s.release()
-	var h frameHeader
-	pos, err := l.findIndex(s, index, &h)
-	if err != nil {
-		return err
-	}
 	payload := make([]byte, h.payloadLen())
 	if err := readFull(s.file, payload, pos+frameHeaderSize); err != nil {
 		return fmt.Errorf("read %s at %d: %w", s.name, pos, err)
@@ -179,6 +175,21 @@ func (l *Log) getLog(st *logState, index uint64, out *raft.Log) error {
 	return nil
 }
 
+// locate opens the segment that holds a raft index, for the caller to release, and reads the header of
+// the entry's frame at pos.
+func (l *Log) locate(st *logState, index uint64, h *frameHeader) (s openSegment, pos int64, err error) {
+	if first, last := st.bounds(); first == 0 || index < first || index > last {
+		return s, 0, raft.ErrLogNotFound
+	}
+	if s, err = l.open(st.segmentOfIndex(index)); err != nil {
+		return s, 0, err
+	}
+	if pos, err = l.findIndex(s, index, h); err != nil {
+		s.release()
+	}
+	return s, pos, err
+}
+
 func nilIfEmpty(b []byte) []byte {
 	if len(b) == 0 {
 		return nil
@@ -190,31 +201,24 @@ func nilIfEmpty(b []byte) []byte {
 // behind it may use. raft.ErrLogNotFound as GetLog.
 func (l *Log) OffsetAfter(index uint64) (offset int64, err error) {
 	err = l.retrying(func(st *logState) error {
-		first, last := st.bounds()
-		switch {
-		case index == st.base.index:
+		switch index {
+		case st.base.index:
 			offset = st.base.offset
 			return nil
-		case index == last:
+		case st.tail().lastIndex:
 			offset = st.tail().nextOffset
 			return nil
-		case first == 0 || index < first || index > last:
-			return raft.ErrLogNotFound
 		}
-		s, err := l.open(st.segmentOfIndex(index))
+		var h frameHeader
+		s, _, err := l.locate(st, index, &h)
 		if err != nil {
 			return err
 		}
-		defer s.release()
-		var h frameHeader
-		_, err = l.findIndex(s, index, &h)
+		s.release()
 		offset = h.nextOffset
-		return err
+		return nil
 	})
-	if err != nil && !errors.Is(err, raft.ErrLogNotFound) {
-		err = fmt.Errorf("read raft index %d: %w", index, err)
-	}
-	return offset, err
+	return offset, readError(index, err)
 }
 
 // readCursor remembers where the last look-up by index ended, since raft mostly asks for the next one.

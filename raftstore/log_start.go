@@ -85,37 +85,5 @@ func readStart(fsys vfs.FS, dir string) (logStart, error) {
 
 // writeStart replaces the start file durably.
 func writeStart(fsys vfs.FS, dir string, s logStart) error {
-	if err := replaceLogFile(fsys, dir, startFile, s.encode()); err != nil {
-		return err
-	}
-	if err := fsys.SyncDir(dir); err != nil {
-		return fmt.Errorf("replace %s: %w", startFile, err)
-	}
-	return nil
-}
-
-// replaceLogFile puts a whole small file in place of an older one. After a crash one of the two is
-// there, complete; the new one for sure after a SyncDir.
-func replaceLogFile(fsys vfs.FS, dir, name string, content []byte) error {
-	temp := path.Join(dir, name+prepareSuffix)
-	err := fsys.Remove(temp)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("replace %s: %w", name, err)
-	}
-	f, err := fsys.Create(temp)
-	if err != nil {
-		return fmt.Errorf("replace %s: %w", name, err)
-	}
-	_, err = f.WriteAt(content, 0)
-	if err == nil {
-		err = f.Sync()
-	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = fsys.Rename(temp, path.Join(dir, name))
-	}
-	if err != nil {
-		return fmt.Errorf("replace %s: %w", name, err)
-	}
-	return nil
+	return vfs.ReplaceFileSynced(fsys, path.Join(dir, startFile), s.encode())
 }

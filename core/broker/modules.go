@@ -17,6 +17,8 @@ func (b *Broker) PutModule(ctx context.Context, name string, wasm []byte) (*meta
 	}
 	info := compiled.Info()
 	compiled.Release()
+	b.modules.mu.Lock()
+	defer b.modules.mu.Unlock()
 	hash, err := b.modules.put(wasm)
 	if err != nil {
 		return nil, err
@@ -65,6 +67,8 @@ func (b *Broker) ModuleBytes(ctx context.Context, name string, version int) ([]b
 
 // DeleteModule deletes one version, or all of them with 0. Versions in use are refused.
 func (b *Broker) DeleteModule(ctx context.Context, name string, version int) error {
+	b.modules.mu.Lock()
+	defer b.modules.mu.Unlock()
 	hashes := b.meta.Image().ModuleVersions(name)
 	if _, err := b.meta.Propose(ctx, metadata.DeleteModule{Name: name, Version: version}); err != nil {
 		return err

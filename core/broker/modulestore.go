@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"sync"
 
 	"github.com/wasmill/wasmill/core/vfs"
 )
@@ -17,6 +18,9 @@ import (
 type moduleStore struct {
 	fs  vfs.FS
 	dir string
+	// mu is held from storing bytes to naming them in the metadata, and from taking the last name away to
+	// removing them: else bytes could go that an upload has just found in place.
+	mu sync.Mutex
 }
 
 func openModuleStore(fsys vfs.FS, dir string) (*moduleStore, error) {

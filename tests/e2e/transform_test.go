@@ -238,3 +238,32 @@ func TestViewEndToEnd(t *testing.T) {
 	}
 	refusal{code: errcode.UnknownTopicOrPartition, says: []string{"seen"}}.expect(t, call(t, b, "GET", "/v1/topics/seen/partitions/0/records", nil))
 }
+
+// The same bytes under two names are stored once. Deleting one name must not take them from the other, even
+// if that is just being uploaded.
+func TestSharedModuleBytesSurviveDeletion(t *testing.T) {
+	t.Parallel()
+	b := harness.Start(t, harness.Options{})
+	wasm := wasmtest.Identity()
+	var group sync.WaitGroup
+	for _, name := range []string{"one", "two", "three"} {
+		c := b.Client(t)
+		group.Go(func() {
+			for range 40 {
+				if _, err := c.PutModule(deadline(t), name, wasm); err != nil {
+					t.Errorf("put %s: %v", name, err)
+					return
+				}
+				if got, err := c.ModuleBytes(deadline(t), name, 0); err != nil || len(got) != len(wasm) {
+					t.Errorf("bytes of %s: %d, %v", name, len(got), err)
+					return
+				}
+				if err := c.DeleteModule(deadline(t), name, 0); err != nil {
+					t.Errorf("delete %s: %v", name, err)
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+}
