@@ -48,18 +48,25 @@ func DumpLog(fsys vfs.FS, dir string, fn func(Frame) error) error {
 	return nil
 }
 
-func (s *segment) dump(fn func(Frame) error) error {
+// openScan opens the segment's file for a scan over all of its frames; the caller closes it.
+func (s *segment) openScan() (vfs.File, *frameScan, error) {
 	f, err := s.fs.OpenReadOnly(s.name)
 	if err != nil {
-		return fmt.Errorf("open segment: %w", err)
+		return nil, nil, fmt.Errorf("open segment: %w", err)
 	}
-	defer f.Close()
-	tail := s.tail.Load()
 	end := s.capacity
-	if tail.sealed {
+	if tail := s.tail.Load(); tail.sealed {
 		end = tail.size
 	}
-	scan := s.scan(f, end)
+	return f, s.scan(f, end), nil
+}
+
+func (s *segment) dump(fn func(Frame) error) error {
+	f, scan, err := s.openScan()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
 	var h frameHeader
 	var payload []byte
 	for {

@@ -161,7 +161,7 @@ func (l *Log) writeIndex(s *segment) {
 func (l *Log) storeIndex(s *segment, tail *segmentTail, entries []indexEntry) {
 	l.indexFiles.Lock()
 	defer l.indexFiles.Unlock()
-	if err := replaceLogFile(l.fs, l.dir, path.Base(s.indexName()), encodeIndex(s, tail, entries)); err != nil {
+	if err := vfs.ReplaceFile(l.fs, s.indexName(), encodeIndex(s, tail, entries)); err != nil {
 		l.o.Logger.Warn("an index file could not be written; it will be rebuilt when needed", "file", s.indexName(), "err", err)
 	}
 }

@@ -137,17 +137,11 @@ func (v *verifier) segments(set *segmentSet) error {
 
 // segment checks one segment's frames and leaves in its tail where they end.
 func (v *verifier) segment(s *segment) error {
-	f, err := s.fs.OpenReadOnly(s.name)
+	f, scan, err := s.openScan()
 	if err != nil {
-		return fmt.Errorf("open segment: %w", err)
+		return err
 	}
 	defer f.Close()
-	tail := s.tail.Load()
-	end := s.capacity
-	if tail.sealed {
-		end = tail.size
-	}
-	scan := s.scan(f, end)
 	var h frameHeader
 	for {
 		pos := scan.pos
@@ -166,7 +160,7 @@ func (v *verifier) segment(s *segment) error {
 			break
 		}
 	}
-	if !tail.sealed {
+	if !s.tail.Load().sealed {
 		s.tail.Store(&segmentTail{size: scan.pos, lastIndex: scan.nextIndex - 1, lastTerm: scan.term, nextOffset: scan.nextOffset})
 		return nil
 	}

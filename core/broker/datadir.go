@@ -61,7 +61,7 @@ func checkFormat(fsys vfs.FS, dir, version string) error {
 		if err != nil {
 			return err
 		}
-		return writeFileAtomic(fsys, name, append(b, '\n'))
+		return vfs.ReplaceFileSynced(fsys, name, append(b, '\n'))
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrDataDirUnusable, err)
@@ -76,29 +76,6 @@ func checkFormat(fsys vfs.FS, dir, version string) error {
 			ErrDataDirNewer, dir, info.Format, dataFormat)
 	}
 	return nil
-}
-
-// writeFileAtomic makes a file appear whole and durable, or not at all.
-func writeFileAtomic(fsys vfs.FS, name string, data []byte) (err error) {
-	tmp := name + ".tmp"
-	if err := fsys.RemoveAll(tmp); err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	f, err := fsys.Create(tmp)
-	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	_, err = f.WriteAt(data, 0)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", name, errors.Join(err, fsys.Remove(tmp)))
-	}
-	if err := fsys.Rename(tmp, name); err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	return fsys.SyncDir(path.Dir(name))
 }
 
 // nameCluster gives a new cluster its id.

@@ -39,7 +39,7 @@ func (s *moduleStore) put(wasm []byte) (string, error) {
 	if _, err := s.get(hash); err == nil {
 		return hash, nil
 	}
-	if err := writeFileAtomic(s.fs, s.path(hash), wasm); err != nil {
+	if err := vfs.ReplaceFileSynced(s.fs, s.path(hash), wasm); err != nil {
 		return "", fmt.Errorf("store module %s: %w", hash[:12], err)
 	}
 	return hash, nil

@@ -18,32 +18,25 @@ func appendProduced(dst []byte, res *broker.ProduceResult) []byte {
 		dst = appendProducedPartition(dst, &res.Partitions[i])
 	}
 	dst = append(dst, ']')
-	if len(res.Dropped) > 0 {
-		dst = append(dst, `,"dropped":[`...)
-		for i, index := range res.Dropped {
-			dst = comma(dst, i)
-			dst = strconv.AppendInt(dst, int64(index), 10)
-		}
-		dst = append(dst, ']')
-	}
-	if len(res.Rejected) > 0 {
-		dst = append(dst, `,"rejected":[`...)
-		for i := range res.Rejected {
-			dst = comma(dst, i)
-			dst = appendRejected(dst, &res.Rejected[i])
-		}
-		dst = append(dst, ']')
-	}
-	if len(res.Routed) > 0 {
-		dst = append(dst, `,"routed":[`...)
-		for i := range res.Routed {
-			dst = comma(dst, i)
-			dst = appendRouted(dst, &res.Routed[i])
-		}
-		dst = append(dst, ']')
-	}
+	dst = appendList(dst, "dropped", res.Dropped, appendIndex)
+	dst = appendList(dst, "rejected", res.Rejected, appendRejected)
+	dst = appendList(dst, "routed", res.Routed, appendRouted)
 	return append(dst, '}')
 }
+
+// appendList adds a member of a list's elements, nothing for an empty one.
+func appendList[T any](dst []byte, name string, list []T, element func([]byte, *T) []byte) []byte {
+	if len(list) == 0 {
+		return dst
+	}
+	dst = append(append(append(dst, `,"`...), name...), `":[`...)
+	for i := range list {
+		dst = element(comma(dst, i), &list[i])
+	}
+	return append(dst, ']')
+}
+
+func appendIndex(dst []byte, index *int) []byte { return strconv.AppendInt(dst, int64(*index), 10) }
 
 // comma separates all elements of a list but the first from the one before.
 func comma(dst []byte, i int) []byte {
