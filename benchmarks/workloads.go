@@ -78,19 +78,27 @@ func warmUp(ctx context.Context, o load.Options) error {
 }
 
 func produceRelaxed(ctx context.Context, r *runner) error {
-	return r.produce(ctx, "relaxed", []int{1, 4})
+	return r.produce(ctx, "relaxed", []shape{{1, 1}, {4, 4}, {8, 1}})
 }
-func produceSync(ctx context.Context, r *runner) error { return r.produce(ctx, "fsync", []int{1, 8}) }
+func produceSync(ctx context.Context, r *runner) error {
+	return r.produce(ctx, "fsync", []shape{{1, 1}, {8, 4}, {8, 1}, {16, 1}})
+}
 
-func (r *runner) produce(ctx context.Context, flush string, connections []int) (err error) {
+// shape is how many connections write to how many partitions.
+type shape struct {
+	connections int
+	partitions  int32
+}
+
+func (r *runner) produce(ctx context.Context, flush string, shapes []shape) (err error) {
 	p, err := r.start(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.stop()) }()
-	for _, n := range connections {
-		partitions := int32(min(n, 4))
-		topic := fmt.Sprintf("produce-%s-%d", flush, n)
+	for _, shape := range shapes {
+		n, partitions := shape.connections, shape.partitions
+		topic := fmt.Sprintf("produce-%s-%d-%d", flush, n, partitions)
 		if err := p.topic(ctx, topic, partitions, flush); err != nil {
 			return err
 		}
