@@ -6,7 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"syscall"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -75,11 +75,14 @@ func (osFS) FreeBytes(dir string) (uint64, error) {
 	return uint64(st.Bavail) * uint64(st.Bsize), nil
 }
 
-// osFile adds to os.File what the standard library does not reach. raw keeps the descriptor alive
-// during a system call even if another goroutine closes the file.
+// osFile adds to os.File what the standard library does not reach. The descriptor is taken out once, as
+// going through os.File.SyscallConn costs allocations with every append. Files of a file system are not
+// in the poller, so that the descriptor blocks as it should.
 type osFile struct {
 	*os.File
-	raw syscall.RawConn
+
+	mu sync.RWMutex // held for reading during a system call on fd, which Close waits for
+	fd int          // -1 when closed: the number may be another file's by then
 }
 
 func openOS(name string, flag int) (File, error) {
@@ -87,11 +90,15 @@ func openOS(name string, flag int) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", name, err), f.Close())
-	}
-	return &osFile{File: f, raw: raw}, nil
+	return &osFile{File: f, fd: int(f.Fd())}, nil
+}
+
+// Close waits for the calls that are under way; later ones fail with fs.ErrClosed.
+func (f *osFile) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fd = -1
+	return f.File.Close()
 }
 
 func (f *osFile) Size() (int64, error) {
@@ -132,16 +139,16 @@ func (f *osFile) allocateByWriting(size int64) error {
 	return nil
 }
 
-// control runs a system call on the descriptor, again when a signal interrupts it.
+// control runs a system call on the descriptor, again when a signal interrupts it. call does not escape:
+// a closure for it stays on its maker's stack.
 func (f *osFile) control(op string, call func(fd int) error) error {
-	var callErr error
-	err := f.raw.Control(func(fd uintptr) {
-		callErr = retryInterrupted(func() error { return call(int(fd)) })
-	})
-	if err == nil {
-		err = callErr
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if f.fd < 0 {
+		return &fs.PathError{Op: op, Path: f.Name(), Err: fs.ErrClosed}
 	}
-	if err != nil {
+	fd := f.fd
+	if err := retryInterrupted(func() error { return call(fd) }); err != nil {
 		return &fs.PathError{Op: op, Path: f.Name(), Err: err}
 	}
 	return nil
