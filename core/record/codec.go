@@ -78,18 +78,28 @@ func firstGuess(n, limit int) int { return min(max(4*n, 4<<10), limit+1) }
 // corrupt tells why compressed bytes are none.
 func corrupt(err error) error { return fmt.Errorf("%w: %w", ErrCompressed, err) }
 
-// readBounded reads r to its end into dst's memory and beyond, as decompress promises. One byte more
-// than limit is asked for, to tell a stream that ends at the limit from a longer one.
-func readBounded(dst []byte, r io.Reader, guess, limit int) ([]byte, error) {
+// measureFrom is how many bytes are read into memory that grows as they come. What is longer is measured
+// first, without memory for it, so that one that is over the limit costs time alone.
+const measureFrom = 4 << 20
+
+// readBounded reads what open returns to its end into dst's memory and beyond, as decompress promises. It
+// may open it a second time. One byte more than limit is asked for, to tell a stream that ends at the
+// limit from a longer one.
+func readBounded(dst []byte, open func() (io.Reader, error), guess, limit int) ([]byte, error) {
+	r, err := open()
+	if err != nil {
+		return dst, corrupt(err)
+	}
 	dst = dst[:0]
 	if cap(dst) == 0 {
 		dst = make([]byte, 0, guess)
 	}
-	for idle := 0; idle < 100; idle++ {
+	most := min(limit+1, max(cap(dst), measureFrom))
+	for idle := 0; idle < 100 && len(dst) < most; idle++ {
 		if len(dst) == cap(dst) {
-			dst = slices.Grow(dst, min(cap(dst), limit+1-len(dst)))
+			dst = slices.Grow(dst, min(cap(dst), most-len(dst)))
 		}
-		n, err := r.Read(dst[len(dst):min(cap(dst), limit+1)])
+		n, err := r.Read(dst[len(dst):min(cap(dst), most)])
 		dst = dst[:len(dst)+n]
 		switch {
 		case len(dst) > limit:
@@ -102,7 +112,30 @@ func readBounded(dst []byte, r io.Reader, guess, limit int) ([]byte, error) {
 			idle = 0
 		}
 	}
-	return dst, corrupt(io.ErrNoProgress)
+	if len(dst) < most {
+		return dst, corrupt(io.ErrNoProgress)
+	}
+	rest, err := io.CopyN(io.Discard, r, int64(limit+1-len(dst)))
+	switch {
+	case err == nil:
+		return dst, ErrDecompressedTooLarge
+	case !errors.Is(err, io.EOF):
+		return dst, corrupt(err)
+	}
+	return readMeasured(open, len(dst)+int(rest))
+}
+
+// readMeasured reads a stream of known length.
+func readMeasured(open func() (io.Reader, error), size int) ([]byte, error) {
+	r, err := open()
+	if err != nil {
+		return nil, corrupt(err)
+	}
+	dst := make([]byte, size)
+	if _, err := io.ReadFull(r, dst); err != nil {
+		return dst[:0], corrupt(err)
+	}
+	return dst, nil
 }
 
 // appendWriter is an io.Writer onto a slice.

@@ -38,6 +38,7 @@ func TestCompressRoundTrip(t *testing.T) {
 		"text":     bytes.Repeat([]byte("the same again and again; "), 10_000),
 		"zeros":    make([]byte, 1<<20),
 		"random":   random,
+		"long":     bytes.Repeat([]byte("longer than what is measured first; "), 200_000),
 		"mixed":    append(append(make([]byte, 200_000), random...), make([]byte, 100_000)...),
 	}
 	for _, codec := range codecs[1:] {
@@ -260,6 +261,25 @@ func TestBombsAreRefusedInBounds(t *testing.T) {
 	b := all["zstd zeros"]
 	if n := allocated(func() { _ = b.Validate(loose) }); n <= most {
 		t.Errorf("a bomb without a limit took only %d bytes: the test measures nothing", n)
+	}
+}
+
+// TestOverLargeLimitsBombsCostTimeAlone: what grows out of proportion is measured before memory is taken.
+func TestOverLargeLimitsBombsCostTimeAlone(t *testing.T) {
+	const limit, most = 31 << 20, 24 << 20
+	all := bombs(t) // of 32 MiB
+	for _, name := range []string{"gzip zeros", "lz4 zeros", "zstd zeros", "zstd zeros without size"} {
+		var err error
+		measure := func(limit int) uint64 {
+			l := Limits{MaxDecompressedBytes: limit, MaxBatchBytes: 64 << 20}
+			return allocated(func() { err = all[name].Validate(l) })
+		}
+		if n := measure(limit); n > most || !errors.Is(err, ErrDecompressedTooLarge) {
+			t.Errorf("%s: %d bytes allocated, %v", name, n, err)
+		}
+		if n := measure(33 << 20); n < most || errors.Is(err, ErrDecompressedTooLarge) {
+			t.Errorf("%s within the limit: %d bytes allocated, %v: the test measures nothing", name, n, err)
+		}
 	}
 }
 

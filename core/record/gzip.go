@@ -2,6 +2,7 @@ package record
 
 import (
 	"bytes"
+	"io"
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
@@ -39,10 +40,10 @@ func compressGzip(dst, src []byte) ([]byte, error) {
 func decompressGzip(dst, src []byte, limit int) ([]byte, error) {
 	r := gzipReaders.Get().(*gzipReader)
 	defer gzipReaders.Put(r)
-	r.in.Reset(src)
 	defer r.in.Reset(nil)
-	if err := r.zr.Reset(&r.in); err != nil {
-		return dst, corrupt(err)
+	open := func() (io.Reader, error) {
+		r.in.Reset(src)
+		return &r.zr, r.zr.Reset(&r.in)
 	}
-	return readBounded(dst, &r.zr, firstGuess(len(src), limit), limit)
+	return readBounded(dst, open, firstGuess(len(src), limit), limit)
 }

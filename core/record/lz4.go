@@ -2,6 +2,7 @@ package record
 
 import (
 	"bytes"
+	"io"
 	"sync"
 
 	"github.com/pierrec/lz4/v4"
@@ -51,9 +52,12 @@ func compressLZ4(dst, src []byte) ([]byte, error) {
 
 func decompressLZ4(dst, src []byte, limit int) ([]byte, error) {
 	r := lz4Readers.Get().(*lz4Reader)
-	r.in.Reset(src)
-	r.zr.Reset(&r.in)
-	out, err := readBounded(dst, r.zr, firstGuess(len(src), limit), limit)
+	open := func() (io.Reader, error) {
+		r.in.Reset(src)
+		r.zr.Reset(&r.in)
+		return r.zr, nil
+	}
+	out, err := readBounded(dst, open, firstGuess(len(src), limit), limit)
 	if err == nil {
 		r.in.Reset(nil)
 		lz4Readers.Put(r) // one that stopped half way holds a block of a frame that nobody wants

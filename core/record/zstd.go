@@ -2,6 +2,7 @@ package record
 
 import (
 	"bytes"
+	"io"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -71,9 +72,7 @@ func decompressZstd(dst, src []byte, limit int) ([]byte, error) {
 	}
 	dec := zstdStreams.Get().(*zstd.Decoder)
 	defer zstdStreams.Put(dec)
-	if err := dec.Reset(bytes.NewReader(src)); err != nil {
-		return dst, corrupt(err)
-	}
 	defer func() { _ = dec.Reset(nil) }() // lets go of src; it cannot fail
-	return readBounded(dst, dec, firstGuess(len(src), limit), limit)
+	open := func() (io.Reader, error) { return dec, dec.Reset(bytes.NewReader(src)) }
+	return readBounded(dst, open, firstGuess(len(src), limit), limit)
 }
