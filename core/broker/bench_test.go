@@ -1,0 +1,73 @@
+package broker_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/wasmill/wasmill/core/broker"
+	"github.com/wasmill/wasmill/core/metadata"
+	"github.com/wasmill/wasmill/core/record"
+)
+
+// BenchmarkProduce counts what one produced batch of 64 records of 1 KiB costs from the broker's door
+// to the acknowledgement, Raft and the file system included. benchmarks/RESULTS.md explains the
+// allocations.
+func BenchmarkProduce(b *testing.B) {
+	for _, c := range []struct {
+		name  string
+		guest string
+	}{{"plain", ""}, {"filter", "../../sdk/c/examples/filter/filter.wasm"}} {
+		b.Run(c.name, func(b *testing.B) { benchmarkProduce(b, c.guest) })
+	}
+}
+
+func benchmarkProduce(b *testing.B, guest string) {
+	br := open(b, b.TempDir())
+	_, err := br.CreateTopic(b.Context(), broker.TopicSpec{Name: "load", Config: map[string]string{
+		"flush": "relaxed", "retention.bytes": "67108864", "segment.bytes": "16777216",
+	}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if guest != "" {
+		usePipeline(b, br, guest)
+	}
+	var w record.Builder
+	value := []byte(strings.Repeat("x", 1000) + `"level":"error"`)
+	for range 64 {
+		w.Append(record.Record{Timestamp: 1_700_000_000_000, Value: value})
+	}
+	sent, err := w.Build(nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	body := bytes.Clone(sent)
+	b.SetBytes(int64(len(sent)))
+	b.ReportAllocs()
+	for b.Loop() {
+		copy(body, sent) // the broker patched offsets into the last one
+		if _, err := br.ProduceBatches(b.Context(), "load", 0, body); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func usePipeline(b *testing.B, br *broker.Broker, guest string) {
+	b.Helper()
+	wasm, err := os.ReadFile(guest)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := br.PutModule(b.Context(), "filter", wasm); err != nil {
+		b.Fatal(err)
+	}
+	_, err = br.SetPipeline(b.Context(), "load", []metadata.Stage{
+		{Module: "filter", Config: json.RawMessage(`{"contains": "\"level\":\"error\""}`)},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+}
