@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -22,6 +23,10 @@ const producerExpiry = 24 * time.Hour
 // every request; the producers that have been silent for longest are forgotten first.
 const maxProducers = 100_000
 
+// maxSequenceMarks bounds the marks of idempotent producers' routed records in the same way. Derivations'
+// marks are as many as there are derivations, and are never forgotten.
+const maxSequenceMarks = 100_000
+
 // marked is an origin's last mark and when it was written.
 type marked struct {
 	Mark
@@ -37,6 +42,7 @@ type state struct {
 	lastMs    int64 // newest entry's append time
 	producers map[int64]*producer
 	marks     map[string]marked
+	sequences int // how many of the marks are a MarkSequence
 }
 
 func newState() *state {
@@ -64,7 +70,10 @@ func (s *state) apply(data, ext []byte, appendedAt time.Time) error {
 		data = rest
 	}
 	for _, m := range meta.marks {
-		s.marks[m.Origin] = marked{Mark: m, lastMs: s.lastMs}
+		s.setMark(marked{Mark: m, lastMs: s.lastMs})
+		if s.sequences > maxSequenceMarks {
+			s.forgetOldestMarks()
+		}
 	}
 	if meta.trimTo > s.logStart {
 		s.logStart = min(meta.trimTo, s.next)
@@ -88,13 +97,37 @@ func (s *state) applyProducer(b record.Batch) {
 // forgetOldest drops the longest silent tenth, by time and then by id so that replicas agree.
 func (s *state) forgetOldest() {
 	ids := slices.SortedFunc(maps.Keys(s.producers), func(a, b int64) int {
-		if d := s.producers[a].lastMs - s.producers[b].lastMs; d != 0 {
-			return int(min(max(d, -1), 1))
-		}
-		return int(min(max(a-b, -1), 1))
+		return cmp.Or(cmp.Compare(s.producers[a].lastMs, s.producers[b].lastMs), cmp.Compare(a, b))
 	})
 	for _, id := range ids[:len(ids)/10] {
 		delete(s.producers, id)
+	}
+}
+
+func (s *state) setMark(m marked) {
+	if old, ok := s.marks[m.Origin]; ok && old.Kind == MarkSequence {
+		s.sequences--
+	}
+	if m.Kind == MarkSequence {
+		s.sequences++
+	}
+	s.marks[m.Origin] = m
+}
+
+// forgetOldestMarks does with sequence marks what forgetOldest does with producers.
+func (s *state) forgetOldestMarks() {
+	origins := make([]string, 0, s.sequences)
+	for origin, m := range s.marks {
+		if m.Kind == MarkSequence {
+			origins = append(origins, origin)
+		}
+	}
+	slices.SortFunc(origins, func(a, b string) int {
+		return cmp.Or(cmp.Compare(s.marks[a].lastMs, s.marks[b].lastMs), cmp.Compare(a, b))
+	})
+	for _, origin := range origins[:len(origins)/10] {
+		delete(s.marks, origin)
+		s.sequences--
 	}
 }
 
@@ -206,7 +239,7 @@ func decodeState(b []byte) (*state, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrState, err)
 		}
-		s.marks[m.Origin] = marked{Mark: m, lastMs: ms}
+		s.setMark(marked{Mark: m, lastMs: ms})
 	}
 	if r.bad || len(r.b) != 0 {
 		return nil, fmt.Errorf("%w: wrong length", ErrState)

@@ -104,6 +104,30 @@ func TestStateBoundsProducers(t *testing.T) {
 	}
 }
 
+func TestStateBoundsSequenceMarks(t *testing.T) {
+	s := newState()
+	mark := func(kind MarkKind, origin string) {
+		ext := entryMeta{marks: []Mark{{Origin: origin, Kind: kind, Position: 1}}, trimTo: -1}.encode()
+		if err := s.apply(nil, ext, time.UnixMilli(s.lastMs+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mark(MarkOffset, "derivation/1/0")
+	for id := range maxSequenceMarks + 1 {
+		mark(MarkSequence, fmt.Sprint(id))
+		mark(MarkSequence, fmt.Sprint(id)) // again: it counts once
+	}
+	if n := len(s.marks); n > maxSequenceMarks+1 || s.sequences != n-1 {
+		t.Errorf("%d marks are remembered, %d of them of sequences; the bound is %d", n, s.sequences, maxSequenceMarks)
+	}
+	_, oldest := s.marks["0"]
+	_, newest := s.marks[fmt.Sprint(maxSequenceMarks)]
+	_, derivation := s.marks["derivation/1/0"]
+	if oldest || !newest || !derivation {
+		t.Errorf("remembered: the oldest mark %v, the newest %v, a derivation's %v; want false, true, true", oldest, newest, derivation)
+	}
+}
+
 func FuzzDecodeState(f *testing.F) {
 	f.Add(exampleState(f).encode())
 	f.Add([]byte("WMPS"))
