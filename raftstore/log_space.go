@@ -10,7 +10,8 @@ import (
 )
 
 // spareBytes are kept free beyond every reservation, for the entries that nobody reserves: no-ops and
-// configurations, which raft must be able to store on a full disk.
+// configurations, which raft must be able to store on a full disk, and new log start offsets, by which
+// space is made.
 const spareBytes = 64 << 10
 
 // Reserve makes sure that one entry with n bytes of data and extensions can be stored without asking

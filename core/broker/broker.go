@@ -218,7 +218,7 @@ func (b *Broker) maintain() {
 				if !all && !p.Rolled() {
 					continue
 				}
-				if err := p.Maintain(b.ctx, time.Now()); err != nil && b.ctx.Err() == nil {
+				if err := p.Maintain(time.Now()); err != nil && b.ctx.Err() == nil {
 					b.logger.Warn("maintenance failed; it is tried again", "partition", p.Name(), "error", err)
 				}
 			}

@@ -64,6 +64,7 @@ type flight struct {
 	start int // where the request's data begins in the group's
 	seq   sequenced
 	marks []Mark
+	ext   []byte // the marks as the entry carries them
 }
 
 // appender is the write half of a partition.
@@ -93,11 +94,12 @@ func (p *Partition) Append(ctx context.Context, a Append) (Appended, error) {
 	}
 	defer p.appender.budget.Release(weight)
 
-	if err := p.log.Reserve(len(a.Data)); err != nil {
+	f := &flight{marks: a.Marks, ext: entryMeta{marks: a.Marks, trimTo: -1}.encode(), seq: sequenced{id: -1}}
+	size := len(a.Data) + len(f.ext)
+	if err := p.log.Reserve(size); err != nil {
 		return Appended{}, p.storageError("reserve", err)
 	}
-	defer p.log.Release(len(a.Data))
-	f := &flight{marks: a.Marks, seq: sequenced{id: -1}}
+	defer p.log.Release(size)
 	if len(a.Data) > 0 {
 		if b := record.Batch(a.Data); b.ProducerID() >= 0 {
 			f.seq = sequenceOf(b)
@@ -122,7 +124,7 @@ func (p *Partition) enter() error {
 	defer p.mu.Unlock()
 	switch {
 	case p.closing:
-		return errcode.New(errcode.ShuttingDown, "append %s: the broker is shutting down; retry in a moment", p.name)
+		return p.leaving("append")
 	case p.failure != nil:
 		return p.failure
 	}
@@ -168,7 +170,7 @@ func (p *Partition) submit(f *flight, a Append) (*group, Appended, error) {
 		go p.runGroup(p.gathering)
 	default:
 		p.proposeGatheringLocked() // earlier requests go first
-		f.group = &group{data: a.Data, ext: entryMeta{marks: a.Marks, trimTo: -1}.encode(), done: make(chan struct{})}
+		f.group = &group{data: a.Data, ext: f.ext, done: make(chan struct{})}
 		p.proposeLocked(f.group)
 	}
 	p.trackLocked(f)

@@ -32,10 +32,15 @@ type Fetched struct {
 
 // Fetch appends to dst whole committed batches, beginning with the one that holds offset, up to
 // maxBytes but at least one. At the high watermark it appends nothing. OFFSET_OUT_OF_RANGE carries
-// both bounds. Safe for concurrent use; never blocks on writers.
+// both bounds; SHUTTING_DOWN, or UNKNOWN_TOPIC_OR_PARTITION when it was deleted, once it is closing. Safe
+// for concurrent use; never blocks on writers.
 func (p *Partition) Fetch(dst []byte, offset int64, maxBytes int) (Fetched, error) {
 	b := p.Bounds()
 	f := Fetched{Batches: dst, Bounds: b, Next: offset}
+	if err := p.beginRead(); err != nil {
+		return f, err
+	}
+	defer p.readMu.RUnlock()
 	if offset < b.LogStart || offset > b.HighWatermark {
 		return f, p.outOfRange(offset, b)
 	}
@@ -58,6 +63,24 @@ func (p *Partition) Fetch(dst []byte, offset int64, maxBytes int) (Fetched, erro
 		f.Next = batch.NextOffset()
 	}
 	return f, nil
+}
+
+// beginRead lets a reader at the log, to be ended with readMu.RUnlock. It must not be nested: a Close that
+// waits in between would stop both.
+func (p *Partition) beginRead() error {
+	p.readMu.RLock()
+	if err := p.gone; err != nil {
+		p.readMu.RUnlock()
+		return err
+	}
+	return nil
+}
+
+// endReads waits for the readers and turns away those that come later.
+func (p *Partition) endReads() {
+	p.readMu.Lock()
+	defer p.readMu.Unlock()
+	p.gone = p.leaving("fetch")
 }
 
 func (p *Partition) outOfRange(offset int64, b Bounds) error {
@@ -127,9 +150,9 @@ func (p *Partition) endWaits() {
 func (p *Partition) OffsetForTime(ctx context.Context, t time.Time) (int64, error) {
 	b := p.Bounds()
 	ms := t.Add(time.Millisecond - 1).UnixMilli() // records know whole milliseconds: none is before t
-	at, ok, err := p.log.OffsetForTime(ms)
+	at, ok, err := p.lookUpTime(ms)
 	if err != nil {
-		return 0, p.readError(at, err)
+		return 0, err
 	}
 	if !ok || at >= b.HighWatermark {
 		return b.HighWatermark, nil
@@ -164,4 +187,16 @@ func (p *Partition) OffsetForTime(ctx context.Context, t time.Time) (int64, erro
 		at = f.Next
 	}
 	return b.HighWatermark, nil
+}
+
+func (p *Partition) lookUpTime(ms int64) (int64, bool, error) {
+	if err := p.beginRead(); err != nil {
+		return 0, false, err
+	}
+	defer p.readMu.RUnlock()
+	at, ok, err := p.log.OffsetForTime(ms)
+	if err != nil {
+		return 0, false, p.readError(at, err)
+	}
+	return at, ok, nil
 }

@@ -1,7 +1,6 @@
 package partition
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -16,18 +15,27 @@ func (p *Partition) Rolled() bool { return p.rolled.Load() }
 
 // Maintain does what a partition needs now and then: a snapshot, so that a restart reads the tail and
 // not the log, and retention. Not safe for concurrent use with itself.
-func (p *Partition) Maintain(ctx context.Context, now time.Time) error {
-	if p.Failure() != nil {
+func (p *Partition) Maintain(now time.Time) error {
+	p.rolled.Store(false)
+	if p.Failure() != nil || p.ending() {
 		return nil
 	}
-	p.rolled.Store(false)
-	if err := p.trim(ctx, now); err != nil {
-		return err
+	err := p.trim(now)
+	if err == nil {
+		// On a full disk, dropping what the older snapshots do not need makes room for the new one, and
+		// must not wait for it.
+		err = errors.Join(p.dropSegments(now), p.Snapshot(), p.dropSegments(now))
 	}
-	if err := p.Snapshot(); err != nil {
-		return err
+	if p.ending() {
+		return nil // it was closed under us: whatever went wrong does not matter
 	}
-	return p.dropSegments(now)
+	return err
+}
+
+func (p *Partition) ending() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closing
 }
 
 // Snapshot makes the state durable if it moved since the last one.
@@ -43,8 +51,9 @@ func (p *Partition) Snapshot() error {
 }
 
 // trim proposes a new log start offset when retention has given up the oldest segments. The offset is
-// replicated: every replica's readers see the same start.
-func (p *Partition) trim(ctx context.Context, now time.Time) error {
+// replicated: every replica's readers see the same start. Its entry takes of the room that the log spares
+// for those that are not reserved, so that a full disk cannot keep retention from making space.
+func (p *Partition) trim(now time.Time) error {
 	c := p.config.Load()
 	to := p.log.RetentionOffset(raftstore.Retention{
 		MaxBytes: max(c.RetentionBytes, 0), MaxAge: max(c.RetentionAge, 0), Now: now,

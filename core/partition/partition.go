@@ -77,6 +77,10 @@ type Partition struct {
 	stateMu sync.RWMutex
 	state   *state
 
+	readMu  sync.RWMutex   // held for reading while the log is read: closing waits for readers
+	gone    *errcode.Error // under readMu: why nothing can be read any more
+	deleted atomic.Bool    // it is closing for good
+
 	waitMu        sync.Mutex
 	advanced      chan struct{} // closed and forgotten at the next move of the high watermark
 	ended         bool
@@ -241,20 +245,31 @@ func (p *Partition) shutdown() error {
 	p.mu.Unlock()
 	p.inflight.Wait()
 	p.failed.Wait()
+	p.endReads()
 	p.endWaits()
-	var errs []error
-	if p.Failure() == nil {
-		errs = append(errs, p.Snapshot())
+	if p.Failure() == nil && !p.deleted.Load() {
+		if err := p.Snapshot(); err != nil {
+			p.logger.Warn("no snapshot at the end: the next start reads more of the log", "error", err)
+		}
 	}
-	errs = append(errs, p.group.Close(), p.log.Close())
-	if err := errors.Join(errs...); err != nil {
+	if err := errors.Join(p.group.Close(), p.log.Close()); err != nil {
 		return fmt.Errorf("close partition %s: %w", p.name, err)
 	}
 	return nil
 }
 
-// Delete closes the partition and removes its files.
+// leaving is the answer to requests that come too late.
+func (p *Partition) leaving(op string) *errcode.Error {
+	if p.deleted.Load() {
+		return errcode.New(errcode.UnknownTopicOrPartition, "%s %s: the topic has been deleted", op, p.name)
+	}
+	return errcode.New(errcode.ShuttingDown, "%s %s: the broker is shutting down; retry in a moment", op, p.name)
+}
+
+// Delete closes the partition and removes its files. Those who wait for records or read are told that
+// the topic is gone.
 func (p *Partition) Delete() error {
+	p.deleted.Store(true)
 	if err := p.Close(); err != nil {
 		p.logger.Warn("closing a partition that is to be deleted", "error", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math/rand"
 	"strings"
@@ -284,7 +285,7 @@ func TestRetention(t *testing.T) {
 	for range 100 {
 		appendValues(t, p, nil, big)
 		if p.Rolled() {
-			if err := p.Maintain(t.Context(), time.Now()); err != nil {
+			if err := p.Maintain(time.Now()); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -343,21 +344,66 @@ func TestAdvancedWakesReaders(t *testing.T) {
 	<-end // closing ends every wait
 }
 
+// TestDeletedPartitionTurnsReadersAway: those who waited and those who come later learn that there is
+// nothing to wait for.
+func TestDeletedPartitionTurnsReadersAway(t *testing.T) {
+	r := newRig(t, vfs.NewMem())
+	p := r.open()
+	appendValues(t, p, nil, "a")
+	end := p.Advanced(1)
+	var readers sync.WaitGroup
+	started := make(chan struct{})
+	for i := range 4 {
+		readers.Go(func() {
+			for n := 0; ; n++ {
+				f, err := p.Fetch(nil, int64(i%2), 1<<10)
+				if err != nil {
+					if !errcode.Is(err, errcode.UnknownTopicOrPartition) {
+						t.Error(err)
+					}
+					return
+				}
+				if i == 0 && len(f.Batches) == 0 {
+					t.Error("a read of an open partition found nothing")
+				}
+				if n == 100 {
+					started <- struct{}{}
+				}
+			}
+		})
+	}
+	for range 4 {
+		<-started
+	}
+	if err := p.Delete(); err != nil {
+		t.Fatal(err)
+	}
+	<-end
+	readers.Wait()
+	_, err := p.Fetch(nil, 1, 1)
+	wantCode(t, err, errcode.UnknownTopicOrPartition)
+	_, err = p.OffsetForTime(t.Context(), time.Now())
+	wantCode(t, err, errcode.UnknownTopicOrPartition)
+	_, err = p.Append(t.Context(), Append{Data: batchOf(t, 0, nil, "late")})
+	wantCode(t, err, errcode.UnknownTopicOrPartition)
+	if err := p.Maintain(time.Now()); err != nil {
+		t.Errorf("maintenance of what is gone: %v", err)
+	}
+	if _, err := r.fs.Stat("data/0"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the partition's directory: %v", err)
+	}
+}
+
 // TestDiskFull fills the file system: writes are refused with DISK_FULL, reads go on, and writes
 // succeed again when there is space.
 func TestDiskFull(t *testing.T) {
 	fsys := vfs.NewMem(vfs.WithCapacity(6 << 20))
-	ballast, err := fsys.Create("ballast")
-	if err == nil {
-		err = errors.Join(ballast.Allocate(3<<20), ballast.Close())
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	ballast(t, fsys, 3<<20)
 	r := newRig(t, fsys)
 	p := r.open()
 	defer r.close(p)
 	big, written := strings.Repeat("x", 32<<10), 0
+	var err error
 	for err == nil {
 		if _, err = p.Append(t.Context(), Append{Data: batchOf(t, 0, nil, big)}); err == nil {
 			written++
