@@ -68,9 +68,14 @@ func read(t testing.TB, b *broker.Broker, topic string, partition int32, offset 
 	if p.Err != nil {
 		t.Fatal(p.Err)
 	}
+	return valuesOf(t, p.Batches), p.NextOffset
+}
+
+func valuesOf(t testing.TB, batches []byte) []string {
+	t.Helper()
 	var values []string
 	var dec record.Decoder
-	for bat, err := range record.All(p.Batches) {
+	for bat, err := range record.All(batches) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,7 +87,7 @@ func read(t testing.TB, b *broker.Broker, topic string, partition int32, offset 
 			values = append(values, string(r.Value))
 		}
 	}
-	return values, p.NextOffset
+	return values
 }
 
 func wantCode(t testing.TB, err error, code errcode.Code) {

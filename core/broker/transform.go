@@ -114,8 +114,9 @@ func (b *Broker) rewrite(ctx context.Context, x *transformer, t *topic, number i
 			return err
 		}
 	}
-	r.data, err = x.rebuild(r.data, c.batch, keepSpan || c.batch.ProducerID() >= 0)
-	if err != nil {
+	if len(r.data) == 0 && x.result.Unchanged() {
+		r.data = c.batch[:len(c.batch):len(c.batch)] // the usual case: no copy
+	} else if r.data, err = x.rebuild(r.data, c.batch, keepSpan || c.batch.ProducerID() >= 0); err != nil {
 		return fmt.Errorf("produce to %q: %w", t.name, err)
 	}
 	r.written += len(x.result.Own)
@@ -127,9 +128,6 @@ func (b *Broker) rewrite(ctx context.Context, x *transformer, t *topic, number i
 // the first of their source follow in a batch of their own.
 func (x *transformer) rebuild(dst []byte, batch record.Batch, keepSpan bool) ([]byte, error) {
 	if x.result.Unchanged() {
-		if len(dst) == 0 {
-			return batch[:len(batch):len(batch)], nil // the usual case: no copy
-		}
 		return append(dst, batch...), nil
 	}
 	x.own.ResetLike(batch)
