@@ -123,7 +123,7 @@ func groupName(id metadata.TopicID, number int32) string {
 
 func (b *Broker) openPartition(ctx context.Context, t *topic, number int32, c metadata.TopicConfig, rolled chan struct{}) (*partition.Partition, error) {
 	group := groupName(t.id, number)
-	p, err := partition.Open(partition.Options{
+	o := partition.Options{
 		Name: t.name + "/" + strconv.Itoa(int(number)), Group: group, FS: b.fs,
 		Dir: path.Join(b.topicDir(t), strconv.Itoa(int(number))), ID: b.id,
 		Stable: b.stable.Group(group), Recycler: b.recycler, Config: partitionConfig(c), Logger: b.logger,
@@ -134,7 +134,11 @@ func (b *Broker) openPartition(ctx context.Context, t *topic, number int32, c me
 			default:
 			}
 		},
-	})
+	}
+	p, err := partition.Open(o)
+	if partition.IsDamage(err) {
+		return partition.Damaged(o, err), nil
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -62,6 +62,8 @@ type Partition struct {
 	appender appender
 	config   atomic.Pointer[Config]
 
+	damage *errcode.Error // why nothing is served, see Damaged; then log, snaps, group and raft are nil
+
 	inflight sync.WaitGroup // appends and common entries; entered under mu
 	rolled   atomic.Bool    // a segment was sealed since the last Maintain
 	onRolled func()
@@ -177,7 +179,12 @@ func (p *Partition) WaitReady(ctx context.Context) error {
 func (p *Partition) Name() string { return p.name }
 
 // SizeBytes is what the log's records take on disk.
-func (p *Partition) SizeBytes() int64 { return p.log.SizeBytes() }
+func (p *Partition) SizeBytes() int64 {
+	if p.damage != nil {
+		return 0
+	}
+	return p.log.SizeBytes()
+}
 
 // Mark is how far an origin's records have been written here; false if it never wrote.
 func (p *Partition) Mark(origin string) (Mark, bool) {
@@ -200,6 +207,9 @@ func (p *Partition) Failure() error {
 // Reconfigure takes over a changed topic configuration.
 func (p *Partition) Reconfigure(c Config) error {
 	p.config.Store(&c)
+	if p.damage != nil {
+		return nil
+	}
 	if err := p.log.SetFlush(c.Flush); err != nil {
 		return fmt.Errorf("reconfigure %s: %w", p.name, err)
 	}
@@ -247,6 +257,9 @@ func (p *Partition) shutdown() error {
 	p.failed.Wait()
 	p.endReads()
 	p.endWaits()
+	if p.damage != nil {
+		return nil
+	}
 	if p.Failure() == nil && !p.deleted.Load() {
 		if err := p.Snapshot(); err != nil {
 			p.logger.Warn("no snapshot at the end: the next start reads more of the log", "error", err)

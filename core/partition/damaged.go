@@ -1,0 +1,35 @@
+package partition
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/raftstore"
+)
+
+// IsDamage tells whether Open failed because of what lies in the partition's own directory, which
+// concerns this partition alone, and not for want of space, permissions or the like.
+func IsDamage(err error) bool {
+	var corruption *raftstore.CorruptionError
+	return errors.As(err, &corruption) || errors.Is(err, ErrLogShort) || errors.Is(err, raftstore.ErrLogLost) ||
+		errors.Is(err, raftstore.ErrHistoryGap) || errors.Is(err, raftstore.ErrSnapshotCorrupt)
+}
+
+// Damaged stands in for a partition that cannot be opened, so that the others of the broker serve: it
+// touches no file, and answers everything with why. Errors: CORRUPT_MESSAGE for reads, STORAGE_FAILED
+// for writes.
+func Damaged(o Options, cause error) *Partition {
+	p := &Partition{
+		name: o.Name, dir: o.Dir, fs: o.FS, logger: o.Logger.With("partition", o.Name), appender: newAppender(),
+		flying: map[int64][]*flight{}, flyingMarks: map[string]*flight{}, state: newState(), opened: make(chan struct{}),
+		damage: errcode.New(errcode.CorruptMessage, "partition %s is damaged and not served: %w; "+
+			"run `wasmill log verify`, restore its files from a backup, then restart the broker", o.Name, cause),
+	}
+	p.failure, p.gone = errcode.New(errcode.StorageFailed, "%w", p.damage), p.damage
+	close(p.opened)
+	p.config.Store(&o.Config)
+	p.close = sync.OnceValue(p.shutdown)
+	p.logger.Error("a partition is damaged and not served; the others are", "error", cause)
+	return p
+}
