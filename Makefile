@@ -19,7 +19,8 @@ BENCHSTAT := $(TOOLS)/benchstat-$(BENCHSTAT_VERSION)/benchstat
 RACE := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 
 FUZZTIME ?= 20s
-CRASH    ?= Crash|Kill|Torn|Fault|Power|DiskFull|Damage|Corrupt
+CRASH    ?= Crash|Kill|Pause|Torn|Garbled|Fault|Power|DiskFull|Damage|Corrupt
+ROUNDS   ?= 30
 BENCHFLAGS ?=
 
 .PHONY: help build plugins test race lint fmt fmt-check vet fuzz crash bench demo check tools clean
@@ -60,8 +61,8 @@ fuzz: ## run every fuzz target for FUZZTIME (20s) each
 		done; \
 	done
 
-crash: ## the crash and fault tests alone, not from the cache
-	$(GO) test -count=1 -timeout 30m -run '$(CRASH)' ./core/... ./raftstore/... ./tests/...
+crash: ## the crash and fault tests alone, not from the cache, with ROUNDS (30) kills in each loop
+	WASMILL_CRASH_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout 30m -run '$(CRASH)' ./core/... ./raftstore/... ./tests/...
 
 bench: ## the broker against the raw limits of this machine (BENCHFLAGS go to it)
 	$(GO) run ./benchmarks $(BENCHFLAGS)
