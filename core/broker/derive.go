@@ -269,8 +269,8 @@ func (t *deriveTask) transform(ctx context.Context, batch record.Batch, destinat
 // source, so that order per key survives; else the key decides.
 func (t *deriveTask) outputPartition(e pipeline.Emitted) int32 {
 	output := t.b.table.Load().topics[t.d.meta.Output]
-	if output == nil {
-		return AnyPartition // add tells that it is gone
+	if output == nil || len(output.partitions()) == 0 {
+		return AnyPartition // add tells that it is not there
 	}
 	n := len(output.partitions())
 	if n == len(t.d.source.partitions()) || e.Record.Key == nil {

@@ -23,10 +23,17 @@ const (
 // buffers are the memory of fetch answers.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
+// keepBuffer gives a buffer back, unless it has become too large to lie about.
+func keepBuffer(buf *[]byte) {
+	if cap(*buf) <= maxKeptBuffer {
+		buffers.Put(buf)
+	}
+}
+
 // Fetch reads from every partition asked for. It answers as soon as MinBytes of batches are there, a
-// partition fails, or Wait is over; a request that waits with nothing to show holds no buffer. The answer's buffers belong
-// to the caller until Release. The call's own error is for requests that name nothing or when the
-// broker is out of memory for answers; what befalls one partition stands at that partition.
+// partition fails or is deleted, or Wait is over; a request that waits holds no buffer. The answer's
+// buffers belong to the caller until Release. The call's own error is for requests that name nothing or
+// when the broker is out of memory for answers; what befalls one partition stands at that partition.
 func (b *Broker) Fetch(ctx context.Context, req FetchRequest) (*FetchResponse, error) {
 	if len(req.Partitions) == 0 {
 		return nil, errcode.New(errcode.InvalidRequest, "fetch: the request names no partitions")
@@ -53,13 +60,13 @@ func (b *Broker) fetch(ctx context.Context, req FetchRequest) (*FetchResponse, e
 		if final || bytes >= max(req.MinBytes, 1) || req.Wait <= 0 || b.ctx.Err() != nil {
 			return resp, nil
 		}
-		if bytes == 0 {
-			resp.Release() // the bounds stay, the memory goes while nobody needs it
-		}
+		resp.Release() // the bounds stay, the memory goes while nobody needs it
 		if !b.awaitMore(ctx, resp, sources, deadline.C) {
-			return resp, nil
+			if bytes == 0 {
+				return resp, nil
+			}
+			req.Wait = 0 // less than MinBytes is the answer: it is read once more
 		}
-		resp.Release()
 	}
 }
 
@@ -82,21 +89,29 @@ func (b *Broker) openSources(ctx context.Context, parts []FetchPartition) []sour
 
 func (b *Broker) openSource(ctx context.Context, fp FetchPartition) source {
 	s := source{name: fp.Topic, at: fp.Offset}
-	t, v, err := b.source(fp.Topic)
-	if err == nil {
-		s.part, err = t.partition(fp.Partition)
+	for {
+		t, v, err := b.source(fp.Topic)
+		if err == nil {
+			s.part, err = t.partition(fp.Partition)
+		}
+		switch {
+		case err != nil:
+		case len(fp.Stages) > 0 && v != nil:
+			err = errcode.New(errcode.InvalidRequest, "fetch %q: a view has its own pipeline; name its topic to run another", fp.Topic)
+		case len(fp.Stages) > 0:
+			s.read, err = b.adHoc(ctx, t, fp.Stages)
+		case v != nil && v.read.failure() != nil:
+			err = v.read.failure()
+		case v != nil && v.read.acquire():
+			s.read = v.read
+		case v != nil && b.ctx.Err() == nil:
+			continue // replaced just now: the table has a newer one already
+		case v != nil:
+			err = errcode.New(errcode.ShuttingDown, "fetch %q: the broker is shutting down; retry in a moment", fp.Topic)
+		}
+		s.err = err
+		return s
 	}
-	switch {
-	case err != nil:
-	case len(fp.Stages) > 0 && v != nil:
-		err = errcode.New(errcode.InvalidRequest, "fetch %q: a view has its own pipeline; name its topic to run another", fp.Topic)
-	case len(fp.Stages) > 0:
-		s.read, err = b.adHoc(ctx, t, fp.Stages)
-	case v != nil:
-		s.read, err = v.acquire()
-	}
-	s.err = err
-	return s
 }
 
 func closeSources(sources []source) {
@@ -110,8 +125,12 @@ func (b *Broker) fetchOnce(ctx context.Context, req FetchRequest, sources []sour
 	ctx, s := b.begin(ctx, stageRead, "", AnyPartition)
 	defer func() { s.end(err) }()
 	budget := int64(0)
-	for _, fp := range req.Partitions {
-		budget += int64(fetchLimit(fp.MaxBytes))
+	for i, fp := range req.Partitions {
+		limit := fetchLimit(fp.MaxBytes)
+		budget += int64(limit)
+		if sources[i].read != nil {
+			budget += int64(min(limit, maxScanBytes)) // what goes into the pipeline
+		}
 	}
 	budget = min(budget, b.opts.MaxFetchBytes)
 	if err := b.acquireFetch(ctx, budget); err != nil {
@@ -120,9 +139,7 @@ func (b *Broker) fetchOnce(ctx context.Context, req FetchRequest, sources []sour
 	var held []*[]byte
 	resp = NewFetchResponse(make([]FetchedPartition, len(req.Partitions)), func() {
 		for _, buf := range held {
-			if cap(*buf) <= maxKeptBuffer {
-				buffers.Put(buf)
-			}
+			keepBuffer(buf)
 		}
 		b.fetchBudget.Release(budget)
 	})
@@ -130,7 +147,9 @@ func (b *Broker) fetchOnce(ctx context.Context, req FetchRequest, sources []sour
 		buf := buffers.Get().(*[]byte)
 		held = append(held, buf)
 		out := &resp.Partitions[i]
-		b.fetchPartition(ctx, fp, &sources[i], buf, out)
+		*out = FetchedPartition{Topic: fp.Topic, Partition: fp.Partition, NextOffset: fp.Offset}
+		limit := min(fetchLimit(fp.MaxBytes), int(budget)-bytes)
+		b.fetchPartition(ctx, &sources[i], limit, buf, out)
 		bytes += len(out.Batches)
 		final = final || out.Err != nil
 	}
@@ -157,19 +176,22 @@ func (b *Broker) acquireFetch(ctx context.Context, bytes int64) error {
 	return nil
 }
 
-// fetchPartition fills in one partition's part of the answer.
-func (b *Broker) fetchPartition(ctx context.Context, fp FetchPartition, s *source, buf *[]byte, out *FetchedPartition) {
-	*out = FetchedPartition{Topic: fp.Topic, Partition: fp.Partition, NextOffset: fp.Offset}
+// fetchPartition fills in one partition's part of the answer; limit is not positive when the partitions
+// before it have used all the room that there is for the answer.
+func (b *Broker) fetchPartition(ctx context.Context, s *source, limit int, buf *[]byte, out *FetchedPartition) {
 	if s.err != nil {
 		out.Err = errcode.From(s.err)
 		return
 	}
 	var f partition.Fetched
 	var err error
-	if s.read == nil {
-		f, err = s.part.Fetch((*buf)[:0], s.at, fetchLimit(fp.MaxBytes))
-	} else {
-		f, err = b.fetchTransformed(ctx, s, (*buf)[:0], fetchLimit(fp.MaxBytes), fp)
+	switch {
+	case limit <= 0:
+		f = partition.Fetched{Bounds: s.part.Bounds(), Next: s.at}
+	case s.read == nil:
+		f, err = s.part.Fetch((*buf)[:0], s.at, limit)
+	default:
+		f, err = b.fetchTransformed(ctx, s, (*buf)[:0], limit, out.Partition)
 		if len(f.Batches) == 0 {
 			s.at = f.Next // what was scanned in vain is not scanned again
 		}
@@ -179,7 +201,9 @@ func (b *Broker) fetchPartition(ctx context.Context, fp FetchPartition, s *sourc
 		out.Err = errcode.From(err)
 		return
 	}
-	*buf, out.Batches = f.Batches, f.Batches
+	if f.Batches != nil {
+		*buf, out.Batches = f.Batches, f.Batches
+	}
 }
 
 // awaitMore waits until one of the partitions has something past what the answer has scanned; false

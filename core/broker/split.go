@@ -52,6 +52,9 @@ func newSplitter(t *topic, codec record.Codec) *splitter {
 // one with the next request.
 func (s *splitter) choose(key []byte) int32 {
 	n := int32(len(s.topic.partitions()))
+	if n == 0 {
+		return 0 // which there is not, as is told when the record is added
+	}
 	if key != nil {
 		return record.PartitionForKey(key, n)
 	}
@@ -64,7 +67,7 @@ func (s *splitter) choose(key []byte) int32 {
 // stick sends all records without a key to the partition that origin stands for, so that a repetition
 // finds them where they are.
 func (s *splitter) stick(origin int64) {
-	s.keyless = int32(uint64(origin) % uint64(len(s.topic.partitions())))
+	s.keyless = int32(uint64(origin) % uint64(max(len(s.topic.partitions()), 1)))
 }
 
 // encodedBound is never less than what a record takes in a batch: its bytes and the widest lengths.

@@ -41,6 +41,11 @@ func (t *topic) partitions() []*partition.Partition {
 // partition finds a partition by number.
 func (t *topic) partition(number int32) (*partition.Partition, error) {
 	parts := t.partitions()
+	if len(parts) == 0 {
+		return nil, errcode.New(errcode.NotLeaderOrFollower,
+			"topic %q is not served yet: its partitions could not be opened, which is tried again; the broker's log says why", t.name).
+			With("retry_after_ms", 1000)
+	}
 	if number < 0 || int(number) >= len(parts) {
 		return nil, errcode.New(errcode.UnknownTopicOrPartition,
 			"topic %q has partitions 0 to %d, there is no %d", t.name, len(parts)-1, number)

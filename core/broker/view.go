@@ -16,17 +16,6 @@ import (
 // how far it came.
 const maxScanBytes = 8 << 20
 
-// acquire takes hold of the view's pipeline.
-func (v *view) acquire() (*livePipeline, error) {
-	if err := v.read.failure(); err != nil {
-		return nil, err
-	}
-	if !v.read.acquire() {
-		return nil, errcode.New(errcode.Overloaded, "view %q is being replaced; retry", v.meta.Name).With("retry_after_ms", 10)
-	}
-	return v.read, nil
-}
-
 // adHoc compiles a pipeline for one request. The engine keeps compiled modules, so that this costs
 // instances and not compilations.
 func (b *Broker) adHoc(ctx context.Context, t *topic, stages []metadata.Stage) (*livePipeline, error) {
@@ -38,11 +27,11 @@ func (b *Broker) adHoc(ctx context.Context, t *topic, stages []metadata.Stage) (
 }
 
 // fetchTransformed reads through a pipeline. Offsets stay the source's; Next is how far it scanned.
-func (b *Broker) fetchTransformed(ctx context.Context, s *source, dst []byte, limit int, fp FetchPartition) (partition.Fetched, error) {
+func (b *Broker) fetchTransformed(ctx context.Context, s *source, dst []byte, limit int, number int32) (partition.Fetched, error) {
 	x := transformers.Get().(*transformer)
 	defer transformers.Put(x)
 	raw := buffers.Get().(*[]byte)
-	defer buffers.Put(raw)
+	defer keepBuffer(raw)
 
 	out := partition.Fetched{Batches: dst, Next: s.at}
 	for scanned := 0; scanned < maxScanBytes; {
@@ -56,7 +45,7 @@ func (b *Broker) fetchTransformed(ctx context.Context, s *source, dst []byte, li
 		}
 		*raw = f.Batches
 		scanned += len(f.Batches)
-		if err := x.readThrough(ctx, s, fp, f.Batches, limit, &out); err != nil {
+		if err := x.readThrough(ctx, s, number, f.Batches, limit, &out); err != nil {
 			return out, err
 		}
 		if len(out.Batches) > len(dst) {
@@ -67,7 +56,7 @@ func (b *Broker) fetchTransformed(ctx context.Context, s *source, dst []byte, li
 }
 
 // readThrough runs batches through the pipeline until limit bytes have come out.
-func (x *transformer) readThrough(ctx context.Context, s *source, fp FetchPartition, batches []byte, limit int, out *partition.Fetched) error {
+func (x *transformer) readThrough(ctx context.Context, s *source, number int32, batches []byte, limit int, out *partition.Fetched) error {
 	begin := len(out.Batches)
 	for batch, err := range record.All(batches) {
 		if err != nil {
@@ -80,7 +69,7 @@ func (x *transformer) readThrough(ctx context.Context, s *source, fp FetchPartit
 			return fmt.Errorf("read %s: %w", s.part.Name(), err)
 		}
 		in := pipeline.Input{
-			Topic: s.name, Partition: fp.Partition, Place: abi.PlaceView,
+			Topic: s.name, Partition: number, Place: abi.PlaceView,
 			BaseOffset: batch.BaseOffset(), Records: x.records, Resolve: refuseRoute,
 		}
 		if err := s.read.run.Run(ctx, in, &x.result); err != nil {
