@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"time"
 )
@@ -30,6 +31,8 @@ func main() {
 	flag.DurationVar(&s.each, "each", 3*time.Second, "length of one measurement")
 	flag.StringVar(&s.only, "only", "", "comma-separated names of the benchmarks to run: "+strings.Join(names(), ", "))
 	flag.Parse()
+	// The load shares two cores with the broker: it must not spend them on its own garbage.
+	debug.SetGCPercent(800)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, s); err != nil {
