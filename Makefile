@@ -18,7 +18,8 @@ BENCHSTAT := $(TOOLS)/benchstat-$(BENCHSTAT_VERSION)/benchstat
 # The race detector needs a C compiler; Go knows whether it found one.
 RACE := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 
-FUZZTIME ?= 20s
+# A number of inputs, or a time such as 1m.
+FUZZTIME ?= 50000x
 CRASH    ?= Crash|Kill|Pause|Torn|Garbled|Fault|Power|DiskFull|Damage|Corrupt
 ROUNDS   ?= 30
 BENCHFLAGS ?=
@@ -53,7 +54,7 @@ fmt-check:
 vet:
 	$(GO) vet ./...
 
-fuzz: ## run every fuzz target for FUZZTIME (20s) each
+fuzz: ## run every fuzz target on FUZZTIME (50000x) new inputs each
 	@set -e; for package in $$(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u); do \
 		for target in $$($(GO) test -list '^Fuzz' ./$$package | grep '^Fuzz'); do \
 			echo "$$package $$target"; \
