@@ -26,7 +26,7 @@ const (
 // Segment capacities in bytes: the default limit, and what the first segment of a log gets.
 const (
 	DefaultSegmentBytes = 64 << 20
-	firstSegmentBytes   = 1 << 20
+	FirstSegmentBytes   = 1 << 20
 	maxSegmentBytes     = 2 << 30
 )
 

@@ -97,7 +97,7 @@ func (l *Log) ensureLocked(n int64) error {
 
 // nextCapacityLocked doubles from segment to segment up to the limit, and is always enough for n.
 func (l *Log) nextCapacityLocked(n int64) int64 {
-	capacity := int64(firstSegmentBytes)
+	capacity := int64(FirstSegmentBytes)
 	if l.active != nil {
 		capacity = 2 * l.active.capacity
 	}

@@ -85,7 +85,8 @@ type Broker struct {
 	unpack      unpackBudget
 
 	table       atomic.Pointer[table]
-	reconcileMu sync.Mutex // one reconciliation at a time
+	reconcileMu sync.Mutex  // one reconciliation at a time
+	behind      atomic.Bool // the last one could not do everything that the metadata says
 	derivations derivations
 
 	ctx    context.Context // ends when the broker closes
@@ -154,6 +155,9 @@ func (b *Broker) openAll(ctx context.Context) (err error) {
 	if err := b.nameCluster(ctx); err != nil {
 		return fmt.Errorf("open broker: %w", err)
 	}
+	if err := b.sweep(b.meta.Image()); err != nil {
+		b.logger.Warn("what is left of deleted topics could not be removed; the next start tries again", "error", err)
+	}
 	return b.reconcile(ctx, b.meta.Image())
 }
 
@@ -178,10 +182,10 @@ func (b *Broker) Close(ctx context.Context) error { return b.close(ctx) }
 
 func (b *Broker) shutdown(ctx context.Context) error {
 	b.cancel()
-	b.derivations.stop()
 	b.tasks.Wait()
-	b.reconcileMu.Lock()
+	b.reconcileMu.Lock() // the last one is over: nothing starts any more
 	defer b.reconcileMu.Unlock()
+	b.derivations.stop()
 	errs := []error{b.closeTopics()}
 	if b.meta != nil {
 		errs = append(errs, b.meta.Close())
@@ -211,6 +215,7 @@ func (b *Broker) maintain() {
 			return
 		case <-tick.C:
 			all = true
+			b.catchUp()
 		case <-b.table.Load().rolled:
 		}
 		for _, t := range b.table.Load().topics {
@@ -223,6 +228,17 @@ func (b *Broker) maintain() {
 				}
 			}
 		}
+	}
+}
+
+// catchUp tries again what the metadata says and could not be done: there may be space now, or a file
+// that was damaged may have been put back.
+func (b *Broker) catchUp() {
+	if !b.behind.Load() {
+		return
+	}
+	if err := b.reconcile(b.ctx, b.meta.Image()); err != nil && b.ctx.Err() == nil {
+		b.logger.Error("the broker does not yet serve what the metadata says; it tries again", "error", err)
 	}
 }
 

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/metadata"
@@ -17,19 +18,19 @@ func (b *Broker) PutModule(ctx context.Context, name string, wasm []byte) (*meta
 	}
 	info := compiled.Info()
 	compiled.Release()
+	if err := b.needRoom(changeRoom + int64(len(wasm))); err != nil {
+		return nil, err
+	}
 	b.modules.mu.Lock()
 	defer b.modules.mu.Unlock()
 	hash, err := b.modules.put(wasm)
 	if err != nil {
-		return nil, err
+		return nil, storageError(err)
 	}
-	r, err := b.meta.Propose(ctx, metadata.AddModule{
+	r, err := b.change(ctx, metadata.AddModule{
 		Name: name, SHA256: hash, Size: int64(len(wasm)), ABI: info.ABI, Fields: info.Fields.Names(),
 	})
-	if err != nil {
-		return nil, err
-	}
-	return r.Module, nil
+	return r.Module, err
 }
 
 // Modules lists the newest version of every module.
@@ -62,7 +63,8 @@ func (b *Broker) ModuleBytes(ctx context.Context, name string, version int) ([]b
 	if err != nil {
 		return nil, err
 	}
-	return b.modules.get(m.SHA256)
+	wasm, err := b.modules.get(m.SHA256)
+	return wasm, storageError(err)
 }
 
 // DeleteModule deletes one version, or all of them with 0. Versions in use are refused.
@@ -70,17 +72,16 @@ func (b *Broker) DeleteModule(ctx context.Context, name string, version int) err
 	b.modules.mu.Lock()
 	defer b.modules.mu.Unlock()
 	hashes := b.meta.Image().ModuleVersions(name)
-	if _, err := b.meta.Propose(ctx, metadata.DeleteModule{Name: name, Version: version}); err != nil {
+	if _, err := b.change(ctx, metadata.DeleteModule{Name: name, Version: version}); err != nil {
 		return err
 	}
+	var errs []error
 	for _, m := range hashes {
 		if !b.meta.Image().HasHash(m.SHA256) {
-			if err := b.modules.remove(m.SHA256); err != nil {
-				return err
-			}
+			errs = append(errs, b.modules.remove(m.SHA256))
 		}
 	}
-	return nil
+	return storageError(errors.Join(errs...))
 }
 
 // Get reads a module's bytes by hash, for the pipelines that are compiled from it.

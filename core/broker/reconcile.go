@@ -29,7 +29,7 @@ const (
 
 // reconcile makes the broker serve what the metadata says: it opens and removes partitions, compiles
 // pipelines and starts and stops derivations, then shows the new table to requests in one step. It
-// may be called again with the same or an older image, which changes nothing.
+// may be called again with the same or an older image, which changes nothing but tries again what failed.
 func (b *Broker) reconcile(ctx context.Context, image *metadata.Image) error {
 	b.reconcileMu.Lock()
 	defer b.reconcileMu.Unlock()
@@ -39,6 +39,7 @@ func (b *Broker) reconcile(ctx context.Context, image *metadata.Image) error {
 	if newest := b.meta.Image(); newest.Version() > image.Version() {
 		image = newest
 	}
+	b.behind.Store(false)
 	old := b.table.Load()
 	next := &table{topics: map[string]*topic{}, views: map[string]*view{}, rolled: old.rolled}
 	var errs []error
@@ -56,9 +57,13 @@ func (b *Broker) reconcile(ctx context.Context, image *metadata.Image) error {
 	}
 	b.table.Store(next)
 	b.retireViews(old, next)
+	b.derivations.reconcile(b, image) // those of topics that go end first
 	errs = append(errs, b.removeTopics(old, next))
-	b.derivations.reconcile(b, image)
-	return errors.Join(errs...)
+	err := errors.Join(errs...)
+	if err != nil {
+		b.behind.Store(true)
+	}
+	return err
 }
 
 // reconcileTopic takes over a topic's configuration and opens the partitions that it lacks.
@@ -70,15 +75,20 @@ func (b *Broker) reconcileTopic(ctx context.Context, t *topic, m *metadata.Topic
 	t.config.Store(&config)
 	t.meta.Store(m)
 	parts := t.partitions()
+	var errs []error
 	for _, p := range parts {
-		if err := p.Reconfigure(partitionConfig(config)); err != nil {
-			return err
-		}
+		errs = append(errs, p.Reconfigure(partitionConfig(config)))
 	}
-	if len(parts) == int(m.Partitions) {
-		return nil
+	if len(parts) < int(m.Partitions) {
+		errs = append(errs, b.addPartitions(ctx, t, int(m.Partitions), config, rolled))
 	}
-	grown := make([]*partition.Partition, m.Partitions)
+	return errors.Join(errs...)
+}
+
+// addPartitions opens a topic's partitions from the first that is missing on: all of them or none.
+func (b *Broker) addPartitions(ctx context.Context, t *topic, count int, config metadata.TopicConfig, rolled chan struct{}) error {
+	parts := t.partitions()
+	grown := make([]*partition.Partition, count)
 	copy(grown, parts)
 	var g errgroup.Group
 	g.SetLimit(startParallelism)
@@ -113,12 +123,12 @@ func partitionConfig(c metadata.TopicConfig) partition.Config {
 // topicDir is where a topic's partitions lie: its name for people, its id for uniqueness.
 func (b *Broker) topicDir(t *topic) string {
 	name := t.name[:min(len(t.name), dirNameBytes)]
-	return path.Join(b.opts.DataDir, "partitions", name+"."+strconv.FormatUint(uint64(t.id), 10))
+	return path.Join(b.opts.DataDir, partitionsDir, name+"."+strconv.FormatUint(uint64(t.id), 10))
 }
 
 // groupName names a partition's Raft group in the stable store.
 func groupName(id metadata.TopicID, number int32) string {
-	return fmt.Sprintf("partition/%d/%d", id, number)
+	return fmt.Sprintf("%s%d/%d", groupPrefix, id, number)
 }
 
 func (b *Broker) openPartition(ctx context.Context, t *topic, number int32, c metadata.TopicConfig, rolled chan struct{}) (*partition.Partition, error) {
@@ -173,6 +183,7 @@ func (b *Broker) load(ctx context.Context, name string, version uint64, place ab
 	l, err := b.compile(ctx, name, version, place, stages)
 	if err != nil {
 		b.logger.Error("a pipeline cannot be loaded: it refuses everything until it can", "pipeline", name, "version", version, "error", err)
+		b.behind.Store(true)
 		l = &livePipeline{version: version, err: err}
 		l.refs.Store(1)
 	}
@@ -201,10 +212,10 @@ func (b *Broker) removeTopics(old, next *table) error {
 		if next.topics[name] == t {
 			continue
 		}
-		t.write.Swap(nil).release()
 		for i, p := range t.partitions() {
 			errs = append(errs, p.Delete(), b.stable.DeleteGroup(groupName(t.id, int32(i))))
 		}
+		t.write.Swap(nil).release() // not before: no record may pass unchecked
 		errs = append(errs, b.fs.RemoveAll(b.topicDir(t)))
 	}
 	return errors.Join(errs...)

@@ -13,11 +13,20 @@ func (b *Broker) propose(ctx context.Context, c metadata.Command) (metadata.Resu
 	if b.ctx.Err() != nil {
 		return metadata.Result{}, errcode.New(errcode.ShuttingDown, "the broker is shutting down; retry in a moment")
 	}
-	r, err := b.meta.Propose(ctx, c)
+	r, err := b.change(ctx, c)
 	if err != nil {
 		return r, err
 	}
-	return r, b.reconcile(ctx, b.meta.Image())
+	// Whether the client still waits has no part in how the broker follows.
+	return r, storageError(b.reconcile(b.ctx, b.meta.Image()))
+}
+
+// change changes the metadata where the broker has nothing to do for it.
+func (b *Broker) change(ctx context.Context, c metadata.Command) (metadata.Result, error) {
+	if err := b.needRoom(b.room(c)); err != nil {
+		return metadata.Result{}, err
+	}
+	return b.meta.Propose(ctx, c)
 }
 
 // CreateTopic makes a topic; it takes records when the call returns.
@@ -108,7 +117,7 @@ func (t *topic) describe() TopicInfo {
 
 // AllocateProducerID gives out an id for an idempotent producer; its epoch is 0.
 func (b *Broker) AllocateProducerID(ctx context.Context) (int64, error) {
-	r, err := b.meta.Propose(ctx, metadata.AllocateProducerIDs{Count: 1})
+	r, err := b.change(ctx, metadata.AllocateProducerIDs{Count: 1})
 	return r.FirstProducerID, err
 }
 

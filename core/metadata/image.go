@@ -53,6 +53,9 @@ func (i *Image) Topic(name string) *Topic { return i.topics[name] }
 // TopicByID is the topic with this id, or nil.
 func (i *Image) TopicByID(id TopicID) *Topic { return i.topicsByID[id] }
 
+// Knew tells whether a topic with this id was ever made.
+func (i *Image) Knew(id TopicID) bool { return id < i.nextTopic }
+
 // Topics is every topic.
 func (i *Image) Topics() []*Topic { return sorted(i.topics) }
 

@@ -3,7 +3,6 @@ package partition
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/wasmill/wasmill/core/errcode"
@@ -98,7 +97,7 @@ func (p *Partition) readError(offset int64, err error) error {
 			"fetch %s at offset %d: the log on disk is damaged (%w); run `wasmill log verify` and restore the file from a replica or backup",
 			p.name, offset, err)
 	}
-	return fmt.Errorf("fetch %s at offset %d: %w", p.name, offset, err)
+	return errcode.New(errcode.StorageFailed, "fetch %s at offset %d: %w", p.name, offset, err)
 }
 
 // Advanced returns a channel that is closed when the high watermark next moves past offset; it is

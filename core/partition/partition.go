@@ -204,11 +204,10 @@ func (p *Partition) Failure() error {
 	return p.failure
 }
 
-// Reconfigure takes over a changed topic configuration.
+// Reconfigure takes over a changed topic configuration. Not safe for concurrent use with itself.
 func (p *Partition) Reconfigure(c Config) error {
-	p.config.Store(&c)
-	if p.damage != nil {
-		return nil
+	if old := p.config.Swap(&c); *old == c || p.Failure() != nil {
+		return nil // one that has failed is opened anew, with what is configured then
 	}
 	if err := p.log.SetFlush(c.Flush); err != nil {
 		return fmt.Errorf("reconfigure %s: %w", p.name, err)
