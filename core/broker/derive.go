@@ -133,7 +133,9 @@ func (t *deriveTask) run(ctx context.Context) {
 			break
 		}
 		text := err.Error()
-		t.failed.Store(&text)
+		if t.failed.Swap(&text) == nil {
+			pause = firstPause // it had got on meanwhile
+		}
 		t.b.logger.Warn("a derivation does not get on; it tries again", "derivation", t.d.meta.Name,
 			"partition", t.number, "error", err, "pause", pause)
 		select {
@@ -153,37 +155,47 @@ func (t *deriveTask) follow(ctx context.Context) error {
 		return err
 	}
 	for ctx.Err() == nil {
-		next := t.next.Load()
-		f, err := t.source.Fetch(nil, next, deriveBytes)
-		if errcode.Is(err, errcode.OffsetOutOfRange) && next < f.LogStart {
-			t.b.logger.Warn("a derivation fell behind retention: records are lost to it", "derivation", t.d.meta.Name,
-				"partition", t.number, "from", next, "to", f.LogStart)
-			t.next.Store(f.LogStart)
-			continue
-		}
+		moved, err := t.advance(ctx)
 		if err != nil {
 			return err
 		}
-		if len(f.Batches) > 0 {
-			if err := t.derive(ctx, f); err != nil {
-				return err
-			}
-			t.next.Store(f.Next)
-			t.failed.Store(nil)
-		}
-		if len(f.Batches) == 0 || time.Since(t.written) > checkpointEvery {
+		if !moved || time.Since(t.written) > checkpointEvery {
 			if err := t.save(ctx); err != nil {
 				return err
 			}
 		}
-		if len(f.Batches) == 0 {
+		if !moved {
 			select {
-			case <-t.source.Advanced(next):
+			case <-t.source.Advanced(t.next.Load()):
 			case <-ctx.Done():
 			}
 		}
 	}
 	return ctx.Err()
+}
+
+// advance derives the next stretch of the source; false when there is none.
+func (t *deriveTask) advance(ctx context.Context) (moved bool, err error) {
+	buf := buffers.Get().(*[]byte)
+	defer keepBuffer(buf)
+	next := t.next.Load()
+	f, err := t.source.Fetch((*buf)[:0], next, deriveBytes)
+	if errcode.Is(err, errcode.OffsetOutOfRange) && next < f.LogStart {
+		t.b.logger.Warn("a derivation fell behind retention: records are lost to it", "derivation", t.d.meta.Name,
+			"partition", t.number, "from", next, "to", f.LogStart)
+		t.next.Store(f.LogStart)
+		return true, nil
+	}
+	if err != nil || len(f.Batches) == 0 {
+		return false, err
+	}
+	*buf = f.Batches
+	if err := t.derive(ctx, f); err != nil {
+		return false, err
+	}
+	t.next.Store(f.Next)
+	t.failed.Store(nil)
+	return true, nil
 }
 
 // resume finds where to go on.
@@ -232,16 +244,19 @@ func (t *deriveTask) derive(ctx context.Context, f partition.Fetched) error {
 			return fmt.Errorf("derive from %s: %w", t.source.Name(), err)
 		}
 	}
-	_, err := t.b.appendRouted(ctx, destinations, []partition.Mark{t.mark(f.Next)}, false)
+	// A stretch that is begun is finished: another version of the derivation might send what is missing to
+	// partitions that have theirs already, and take it for written.
+	_, err := t.b.appendRouted(context.WithoutCancel(ctx), destinations, []partition.Mark{t.mark(f.Next)}, false)
 	return err
 }
 
 // transform runs one batch and sorts its results by destination.
 func (t *deriveTask) transform(ctx context.Context, batch record.Batch, destinations map[*topic]*splitter) error {
-	var err error
-	if t.x.records, err = t.x.decoder.Decode(batch, t.x.records[:0]); err != nil {
+	share, err := t.x.decode(ctx, t.b.unpack, batch)
+	if err != nil {
 		return err
 	}
+	defer t.x.done(t.b.unpack, share)
 	in := pipeline.Input{
 		Topic: t.d.meta.Topic, Partition: t.number, Place: abi.PlaceDerivation,
 		BaseOffset: batch.BaseOffset(), Records: t.x.records, Resolve: t.b.resolveRoute,

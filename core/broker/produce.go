@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -52,7 +53,7 @@ func (b *Broker) ProduceBatches(ctx context.Context, topicName string, number in
 		}
 		return b.produce(ctx, t, map[*partition.Partition][]chunk{p: chunks})
 	}
-	parts, err := t.splitByKey(chunks)
+	parts, err := b.splitByKey(ctx, t, chunks)
 	if err != nil {
 		return nil, err
 	}
@@ -269,6 +270,10 @@ func (o *outcome) finish() (*ProduceResult, error) {
 
 // batchError says which batch of a request is broken, where it begins and why.
 func batchError(topicName string, number, position int, err error) error {
+	var known *errcode.Error
+	if errors.As(err, &known) {
+		return err // not the batch's fault
+	}
 	return errcode.New(codeOfBatch(err), "produce to %q: batch %d at byte %d: %w", topicName, number, position, err).
 		With("batch", number).With("position", position)
 }

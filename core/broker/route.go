@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/partition"
@@ -55,41 +54,59 @@ func (b *Broker) routeMarks(t *topic, number int32, unit []chunk) []partition.Ma
 }
 
 // appendRouted writes records to other topics and returns where they went. Those that were written
-// before are only listed, with offset -1.
+// before are only listed, with offset -1. With marks a failure keeps none of the other destinations from
+// getting theirs, as the repetition will skip what is there; without, it ends the attempt.
 func (b *Broker) appendRouted(ctx context.Context, destinations map[*topic]*splitter, marks []partition.Mark, before bool) (routed []RoutedRecord, err error) {
 	if len(destinations) == 0 {
 		return nil, nil
 	}
 	ctx, s := b.begin(ctx, stageRoute, "", AnyPartition)
 	defer func() { s.end(err) }()
+	var failed error // the first
 	for t, s := range destinations {
 		parts, err := s.finish()
 		if err != nil {
 			return nil, err
 		}
 		for p, chunks := range parts {
-			done := partition.Appended{BaseOffset: -1}
+			offset := int64(-1)
 			if !before {
-				if done, err = b.append(ctx, t, p, t.numberOf(p), partition.Append{Data: joinChunks(chunks), Marks: marks}); err != nil {
-					return nil, errcode.New(errcode.From(err).Code, "route to %q: %w", t.name, err)
-				}
+				offset, err = b.routeTo(ctx, t, p, chunks, marks)
 			}
-			offset := done.BaseOffset
-			for _, index := range slices.Concat(indexes(chunks)...) {
-				routed = append(routed, RoutedRecord{Index: index, Topic: t.name, Partition: t.numberOf(p), Offset: offset})
-				if offset >= 0 {
-					offset++
-				}
+			switch {
+			case err != nil && len(marks) == 0:
+				return nil, err
+			case err != nil && failed == nil:
+				failed = err
+			}
+			routed = appendPlaces(routed, t, p, chunks, offset)
+		}
+	}
+	return routed, failed
+}
+
+// routeTo writes to one partition and returns the first record's offset, -1 if it was there before.
+func (b *Broker) routeTo(ctx context.Context, t *topic, p *partition.Partition, chunks []chunk, marks []partition.Mark) (int64, error) {
+	done, err := b.append(ctx, t, p, t.numberOf(p), partition.Append{Data: joinChunks(chunks), Marks: marks})
+	if err != nil {
+		known := errcode.From(err)
+		e := errcode.New(known.Code, "route to %q: %w", t.name, err)
+		e.Fields = known.Fields
+		return -1, e
+	}
+	return done.BaseOffset, nil
+}
+
+// appendPlaces lists where the records of chunks lie, the first of them at offset.
+func appendPlaces(list []RoutedRecord, t *topic, p *partition.Partition, chunks []chunk, offset int64) []RoutedRecord {
+	number := t.numberOf(p)
+	for _, c := range chunks {
+		for _, index := range c.index {
+			list = append(list, RoutedRecord{Index: index, Topic: t.name, Partition: number, Offset: offset})
+			if offset >= 0 {
+				offset++
 			}
 		}
 	}
-	return routed, nil
-}
-
-func indexes(chunks []chunk) [][]int {
-	all := make([][]int, len(chunks))
-	for i, c := range chunks {
-		all[i] = c.index
-	}
-	return all
+	return list
 }

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -144,26 +145,30 @@ func (s *splitter) finish() (map[*partition.Partition][]chunk, error) {
 }
 
 // splitByKey takes whole batches apart into one batch per partition, in the codec they came in.
-func (t *topic) splitByKey(chunks []chunk) (map[*partition.Partition][]chunk, error) {
+func (b *Broker) splitByKey(ctx context.Context, t *topic, chunks []chunk) (map[*partition.Partition][]chunk, error) {
 	if len(t.partitions()) == 1 {
 		return map[*partition.Partition][]chunk{t.partitions()[0]: chunks}, nil
 	}
 	s := newSplitter(t, chunks[0].batch.Codec())
-	var dec record.Decoder
-	var records []record.Record
+	x := transformers.Get().(*transformer)
+	defer transformers.Put(x)
 	for _, c := range chunks {
 		if c.batch.ProducerID() >= 0 {
 			return nil, errcode.New(errcode.InvalidRequest,
 				"produce to %q: batches of an idempotent producer must name their partition (?partition=)", t.name)
 		}
-		var err error
-		if records, err = dec.Decode(c.batch, records[:0]); err != nil {
+		share, err := x.decode(ctx, b.unpack, c.batch)
+		if err != nil {
 			return nil, batchError(t.name, 0, 0, err)
 		}
-		for i, r := range records {
-			if err := s.add(r, AnyPartition, c.requestIndex(i)); err != nil {
-				return nil, err
+		for i, r := range x.records {
+			if err = s.add(r, AnyPartition, c.requestIndex(i)); err != nil {
+				break
 			}
+		}
+		x.done(b.unpack, share)
+		if err != nil {
+			return nil, err
 		}
 	}
 	return s.finish()

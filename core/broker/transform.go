@@ -18,11 +18,10 @@ const maxRewrittenBytes = 8 << 20
 // transformer runs a pipeline over batches and writes what comes of them. It owns scratch memory and
 // is not for concurrent use.
 type transformer struct {
-	decoder record.Decoder
-	records []record.Record
-	result  pipeline.Result
-	own     record.Builder
-	extra   record.Builder
+	unpacker
+	result pipeline.Result
+	own    record.Builder
+	extra  record.Builder
 }
 
 var transformers = sync.Pool{New: func() any { return new(transformer) }}
@@ -88,10 +87,11 @@ func (b *Broker) rewriteUnit(ctx context.Context, x *transformer, t *topic, live
 // rewrite runs one chunk and adds what becomes of it to r. keepSpan keeps a batch of which nothing is
 // left as an empty one, so that the offsets of the batches after it stay what the producer counts on.
 func (b *Broker) rewrite(ctx context.Context, x *transformer, t *topic, number int32, live *livePipeline, c chunk, keepSpan bool, r *rewritten) error {
-	var err error
-	if x.records, err = x.decoder.Decode(c.batch, x.records[:0]); err != nil {
+	share, err := x.decode(ctx, b.unpack, c.batch)
+	if err != nil {
 		return batchError(t.name, 0, 0, err)
 	}
+	defer x.done(b.unpack, share)
 	in := pipeline.Input{
 		Topic: t.name, Partition: number, Place: abi.PlaceWrite, BaseOffset: -1, Records: x.records,
 		Resolve: b.resolveRoute,
@@ -163,7 +163,7 @@ func (x *transformer) rebuild(dst []byte, batch record.Batch, keepSpan bool) ([]
 
 // copyKept copies the kept records' bytes as they are.
 func (x *transformer) copyKept(batch record.Batch) error {
-	cursor, err := x.decoder.Cursor(batch)
+	cursor, err := x.used.Cursor(batch)
 	if err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ func (b *Broker) fetchTransformed(ctx context.Context, s *source, dst []byte, li
 		}
 		*raw = f.Batches
 		scanned += len(f.Batches)
-		if err := x.readThrough(ctx, s, number, f.Batches, limit, &out); err != nil {
+		if err := b.readThrough(ctx, x, s, number, f.Batches, limit, &out); err != nil {
 			return out, err
 		}
 		if len(out.Batches) > len(dst) {
@@ -56,7 +56,7 @@ func (b *Broker) fetchTransformed(ctx context.Context, s *source, dst []byte, li
 }
 
 // readThrough runs batches through the pipeline until limit bytes have come out.
-func (x *transformer) readThrough(ctx context.Context, s *source, number int32, batches []byte, limit int, out *partition.Fetched) error {
+func (b *Broker) readThrough(ctx context.Context, x *transformer, s *source, number int32, batches []byte, limit int, out *partition.Fetched) error {
 	begin := len(out.Batches)
 	for batch, err := range record.All(batches) {
 		if err != nil {
@@ -65,21 +65,30 @@ func (x *transformer) readThrough(ctx context.Context, s *source, number int32, 
 		if len(out.Batches)-begin >= limit {
 			return nil
 		}
-		if x.records, err = x.decoder.Decode(batch, x.records[:0]); err != nil {
-			return fmt.Errorf("read %s: %w", s.part.Name(), err)
+		if err := b.readBatchThrough(ctx, x, s, number, batch, out); err != nil {
+			return err
 		}
-		in := pipeline.Input{
-			Topic: s.name, Partition: number, Place: abi.PlaceView,
-			BaseOffset: batch.BaseOffset(), Records: x.records, Resolve: refuseRoute,
-		}
-		if err := s.read.run.Run(ctx, in, &x.result); err != nil {
-			return errcode.New(errcode.TransformFailed, "read %s through %q: %w", s.part.Name(), s.name, err)
-		}
-		if out.Batches, err = x.rebuild(out.Batches, batch, false); err != nil {
-			return fmt.Errorf("read %s: %w", s.part.Name(), err)
-		}
-		out.Next = batch.NextOffset()
 	}
+	return nil
+}
+
+func (b *Broker) readBatchThrough(ctx context.Context, x *transformer, s *source, number int32, batch record.Batch, out *partition.Fetched) error {
+	share, err := x.decode(ctx, b.unpack, batch)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", s.part.Name(), err)
+	}
+	defer x.done(b.unpack, share)
+	in := pipeline.Input{
+		Topic: s.name, Partition: number, Place: abi.PlaceView,
+		BaseOffset: batch.BaseOffset(), Records: x.records, Resolve: refuseRoute,
+	}
+	if err := s.read.run.Run(ctx, in, &x.result); err != nil {
+		return errcode.New(errcode.TransformFailed, "read %s through %q: %w", s.part.Name(), s.name, err)
+	}
+	if out.Batches, err = x.rebuild(out.Batches, batch, false); err != nil {
+		return fmt.Errorf("read %s: %w", s.part.Name(), err)
+	}
+	out.Next = batch.NextOffset()
 	return nil
 }
 
