@@ -18,7 +18,11 @@ func (b *Broker) propose(ctx context.Context, c metadata.Command) (metadata.Resu
 		return r, err
 	}
 	// Whether the client still waits has no part in how the broker follows.
-	return r, storageError(b.reconcile(b.ctx, b.meta.Image()))
+	err = b.reconcile(b.ctx, b.meta.Image())
+	if err != nil && b.ctx.Err() != nil {
+		err = errcode.New(errcode.ShuttingDown, "the change is made, and served after the next start: the broker is shutting down: %w", err)
+	}
+	return r, storageError(err)
 }
 
 // change changes the metadata where the broker has nothing to do for it.
