@@ -26,19 +26,26 @@ func (l *Log) Reserve(n int) error {
 		return fmt.Errorf("%w: %d bytes", ErrMalformedEntry, n)
 	}
 	want := frameSize(int64(n))
-	if l.Failed() == nil && l.reserved.Add(want)+l.spare() <= l.room.Load() {
-		return nil
+	for l.Failed() == nil {
+		reserved := l.reserved.Load()
+		if reserved+want+l.spare() > l.room.Load() {
+			break
+		}
+		if l.reserved.CompareAndSwap(reserved, reserved+want) {
+			return nil
+		}
 	}
-	l.reserved.Add(-want)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.usableLocked(); err != nil {
 		return err
 	}
-	if err := l.ensureLocked(l.reserved.Load() + want + l.spare()); err != nil {
+	// Taken down first: those who do not wait for the lock must count it in, or both get the same room.
+	reserved := l.reserved.Add(want)
+	if err := l.ensureLocked(reserved + l.spare()); err != nil {
+		l.reserved.Add(-want)
 		return fmt.Errorf("reserve %d bytes: %w", n, err)
 	}
-	l.reserved.Add(want)
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -257,5 +258,32 @@ func TestRecyclerPrefersLargeFiles(t *testing.T) {
 	}
 	if f, size, err := recycler.take(60<<10, "/data/reused"); err != nil || f == nil || size != 64<<10 {
 		t.Fatalf("take: %v, %d bytes, %v", f, size, err)
+	}
+}
+
+// TestConcurrentReservationsFit reserves from many sides: whatever was promised fits.
+func TestConcurrentReservationsFit(t *testing.T) {
+	for round := range 300 {
+		l := openTestLog(t, vfs.NewMem(vfs.WithCapacity(200<<10)), LogOptions{SegmentBytes: 64 << 10})
+		store(t, l, noop(1, 1))
+		var writers sync.WaitGroup
+		var promised [8]int
+		start := make(chan struct{})
+		for w := range promised {
+			writers.Go(func() {
+				<-start
+				for n := 100 + 977*w; l.Reserve(n) == nil; n = 1 + (n*7)%9000 {
+					promised[w]++
+				}
+			})
+		}
+		close(start)
+		writers.Wait()
+		if need, room := l.reserved.Load()+l.spare(), l.room.Load(); need > room {
+			t.Fatalf("round %d: %d bytes were promised and there is room for %d", round, need, room)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
