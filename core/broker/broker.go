@@ -19,6 +19,7 @@ import (
 
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/metadata"
+	"github.com/wasmill/wasmill/core/record"
 	"github.com/wasmill/wasmill/core/vfs"
 	"github.com/wasmill/wasmill/raftstore"
 	"github.com/wasmill/wasmill/wasm/engine"
@@ -82,7 +83,7 @@ type Broker struct {
 	modules  *moduleStore
 
 	fetchBudget *semaphore.Weighted
-	unpack      unpackBudget
+	unpack      *record.Budget
 
 	table       atomic.Pointer[table]
 	reconcileMu sync.Mutex  // one reconciliation at a time
@@ -102,7 +103,7 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 	b := &Broker{
 		opts: o, id: raft.ServerID(o.BrokerID), fs: o.FS, logger: o.Logger, observer: o.Observer,
 		startedAt: time.Now(), fetchBudget: semaphore.NewWeighted(o.MaxFetchBytes),
-		unpack: newUnpackBudget(),
+		unpack: record.NewBudget(),
 	}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.table.Store(newTable())

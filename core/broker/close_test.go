@@ -13,6 +13,29 @@ import (
 	"github.com/wasmill/wasmill/core/record"
 )
 
+// untilShutdown repeats calls until they fail, which must be because of the shutdown.
+type untilShutdown struct {
+	t       *testing.T
+	load    sync.WaitGroup
+	started chan struct{} // one token for every call that is under way
+}
+
+func (l *untilShutdown) run(what string, call func(i int) error) {
+	l.load.Go(func() {
+		for i := 0; ; i++ {
+			if err := call(i); err != nil {
+				if !errcode.Is(err, errcode.ShuttingDown) {
+					l.t.Errorf("%s: %v, want SHUTTING_DOWN", what, err)
+				}
+				return
+			}
+			if i == 10 {
+				l.started <- struct{}{}
+			}
+		}
+	})
+}
+
 // TestCloseUnderLoad closes a broker under producers, readers, those who wait, those who change the
 // metadata, and a derivation: each gets an answer that it can act upon, and what was acknowledged is there
 // after a start, and in the derivation's output once.
@@ -30,27 +53,10 @@ func TestCloseUnderLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var load sync.WaitGroup
-	started := make(chan struct{}, 100)
-	// run repeats call until it fails, which must be because of the shutdown.
-	run := func(what string, call func(i int) error) {
-		load.Go(func() {
-			for i := 0; ; i++ {
-				if err := call(i); err != nil {
-					if !errcode.Is(err, errcode.ShuttingDown) {
-						t.Errorf("%s: %v, want SHUTTING_DOWN", what, err)
-					}
-					return
-				}
-				if i == 10 {
-					started <- struct{}{}
-				}
-			}
-		})
-	}
+	l := &untilShutdown{t: t, started: make(chan struct{}, 100)}
 	acked := make([]int, 4)
 	for w := range acked {
-		run("produce", func(i int) error {
+		l.run("produce", func(i int) error {
 			value := fmt.Appendf(nil, "k%d-%d", w, i)
 			_, err := b.ProduceRecords(context.Background(), "orders", []broker.ProducedRecord{
 				{Record: record.Record{Key: value, Value: value}, Partition: broker.AnyPartition},
@@ -73,10 +79,10 @@ func TestCloseUnderLoad(t *testing.T) {
 		return b.Ready() // a fetch that is cut short by the shutdown is answered
 	}
 	for number := range int32(2) {
-		run("fetch", func(int) error { return fetch(fetchOf("orders", number, 0)) })
-		run("fetch through a view", func(int) error { return fetch(fetchOf("seen", number, 0)) })
+		l.run("fetch", func(int) error { return fetch(fetchOf("orders", number, 0)) })
+		l.run("fetch through a view", func(int) error { return fetch(fetchOf("seen", number, 0)) })
 	}
-	run("add and delete a topic", func(i int) error {
+	l.run("add and delete a topic", func(i int) error {
 		name := fmt.Sprint("topic", i)
 		if _, err := b.CreateTopic(context.Background(), broker.TopicSpec{Name: name}); err != nil {
 			return err
@@ -85,18 +91,24 @@ func TestCloseUnderLoad(t *testing.T) {
 	})
 	waiting := fetchOf("orders", 0, 0)
 	waiting.MinBytes, waiting.Wait = 1<<30, time.Hour
-	load.Go(func() {
+	l.load.Go(func() {
 		if err := fetch(waiting); !errcode.Is(err, errcode.ShuttingDown) {
 			t.Errorf("a fetch that waits: %v", err)
 		}
 	})
 	for range len(acked) + 5 {
-		<-started
+		<-l.started
 	}
 	closeBroker(t, b)
-	load.Wait()
+	l.load.Wait()
 
 	b = open(t, dir)
+	wantAcknowledged(t, b, acked)
+}
+
+// wantAcknowledged looks for the values k0-0, k0-1, ... of every producer in orders, and compares copies.
+func wantAcknowledged(t *testing.T, b *broker.Broker, acked []int) {
+	t.Helper()
 	want := map[string]bool{}
 	for w, n := range acked {
 		for i := range n {

@@ -252,20 +252,19 @@ func (t *deriveTask) derive(ctx context.Context, f partition.Fetched) error {
 
 // transform runs one batch and sorts its results by destination.
 func (t *deriveTask) transform(ctx context.Context, batch record.Batch, destinations map[*topic]*splitter) error {
-	share, err := t.x.decode(ctx, t.b.unpack, batch)
-	if err != nil {
+	if err := t.x.Decode(ctx, t.b.unpack, batch); err != nil {
 		return err
 	}
-	defer t.x.done(t.b.unpack, share)
+	defer t.x.Release()
 	in := pipeline.Input{
 		Topic: t.d.meta.Topic, Partition: t.number, Place: abi.PlaceDerivation,
-		BaseOffset: batch.BaseOffset(), Records: t.x.records, Resolve: t.b.resolveRoute,
+		BaseOffset: batch.BaseOffset(), Records: t.x.Records, Resolve: t.b.resolveRoute,
 	}
 	if err := t.d.live.run.Run(ctx, in, &t.x.result); err != nil {
 		return err
 	}
 	sourceOffset := func(e pipeline.Emitted) int64 {
-		return batch.BaseOffset() + int64(t.x.records[e.Source].OffsetDelta)
+		return batch.BaseOffset() + int64(t.x.Records[e.Source].OffsetDelta)
 	}
 	for _, e := range t.x.result.Own {
 		if err := t.add(destinations, t.d.meta.Output, t.outputPartition(e), e.Record, sourceOffset(e)); err != nil {

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -98,7 +97,7 @@ func (b *Broker) checkBatches(ctx context.Context, t *topic, body []byte) ([]chu
 	position, records := 0, 0
 	for batch, err := range record.All(body) {
 		if err == nil {
-			err = b.unpack.validate(ctx, batch, limits)
+			err = b.unpack.ValidateProduced(ctx, batch, limits)
 		}
 		if err != nil {
 			return nil, batchError(t.name, len(chunks), position, err)
@@ -270,11 +269,7 @@ func (o *outcome) finish() (*ProduceResult, error) {
 
 // batchError says which batch of a request is broken, where it begins and why.
 func batchError(topicName string, number, position int, err error) error {
-	var known *errcode.Error
-	if errors.As(err, &known) {
-		return err // not the batch's fault
-	}
-	return errcode.New(codeOfBatch(err), "produce to %q: batch %d at byte %d: %w", topicName, number, position, err).
+	return codedError(err, "produce to %q: batch %d at byte %d: %w", topicName, number, position, err).
 		With("batch", number).With("position", position)
 }
 

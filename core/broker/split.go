@@ -17,6 +17,7 @@ var batchCodes = []struct {
 	err  error
 	code errcode.Code
 }{
+	{record.ErrBusy, errcode.Overloaded}, // not the batch's fault
 	{record.ErrMagic, errcode.UnsupportedForMessageFormat},
 	{record.ErrCodec, errcode.UnsupportedCompressionType},
 	{record.ErrDecompressedTooLarge, errcode.DecompressionTooLarge}, // also an ErrTooLarge: it comes first
@@ -157,16 +158,16 @@ func (b *Broker) splitByKey(ctx context.Context, t *topic, chunks []chunk) (map[
 			return nil, errcode.New(errcode.InvalidRequest,
 				"produce to %q: batches of an idempotent producer must name their partition (?partition=)", t.name)
 		}
-		share, err := x.decode(ctx, b.unpack, c.batch)
+		err := x.Decode(ctx, b.unpack, c.batch)
 		if err != nil {
 			return nil, batchError(t.name, 0, 0, err)
 		}
-		for i, r := range x.records {
+		for i, r := range x.Records {
 			if err = s.add(r, AnyPartition, c.requestIndex(i)); err != nil {
 				break
 			}
 		}
-		x.done(b.unpack, share)
+		x.Release()
 		if err != nil {
 			return nil, err
 		}
@@ -174,11 +175,18 @@ func (b *Broker) splitByKey(ctx context.Context, t *topic, chunks []chunk) (map[
 	return s.finish()
 }
 
-func codeOfBatch(err error) errcode.Code {
+// codedError is an error under the code of cause, which is what is wrong with a batch.
+func codedError(cause error, format string, args ...any) *errcode.Error {
+	code := errcode.CorruptMessage
 	for _, known := range batchCodes {
-		if errors.Is(err, known.err) {
-			return known.code
+		if errors.Is(cause, known.err) {
+			code = known.code
+			break
 		}
 	}
-	return errcode.CorruptMessage
+	e := errcode.New(code, format, args...)
+	if code == errcode.Overloaded {
+		return e.With("retry_after_ms", 1000)
+	}
+	return e
 }

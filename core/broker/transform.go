@@ -18,7 +18,7 @@ const maxRewrittenBytes = 8 << 20
 // transformer runs a pipeline over batches and writes what comes of them. It owns scratch memory and
 // is not for concurrent use.
 type transformer struct {
-	unpacker
+	record.Unpacker
 	result pipeline.Result
 	own    record.Builder
 	extra  record.Builder
@@ -87,13 +87,13 @@ func (b *Broker) rewriteUnit(ctx context.Context, x *transformer, t *topic, live
 // rewrite runs one chunk and adds what becomes of it to r. keepSpan keeps a batch of which nothing is
 // left as an empty one, so that the offsets of the batches after it stay what the producer counts on.
 func (b *Broker) rewrite(ctx context.Context, x *transformer, t *topic, number int32, live *livePipeline, c chunk, keepSpan bool, r *rewritten) error {
-	share, err := x.decode(ctx, b.unpack, c.batch)
+	err := x.Decode(ctx, b.unpack, c.batch)
 	if err != nil {
 		return batchError(t.name, 0, 0, err)
 	}
-	defer x.done(b.unpack, share)
+	defer x.Release()
 	in := pipeline.Input{
-		Topic: t.name, Partition: number, Place: abi.PlaceWrite, BaseOffset: -1, Records: x.records,
+		Topic: t.name, Partition: number, Place: abi.PlaceWrite, BaseOffset: -1, Records: x.Records,
 		Resolve: b.resolveRoute,
 	}
 	if err := live.run.Run(ctx, in, &x.result); err != nil {
@@ -142,7 +142,7 @@ func (x *transformer) rebuild(dst []byte, batch record.Batch, keepSpan bool) ([]
 				x.extra.Append(e.Record)
 				continue
 			}
-			e.Record.OffsetDelta = x.records[e.Source].OffsetDelta
+			e.Record.OffsetDelta = x.Records[e.Source].OffsetDelta
 			x.own.Append(e.Record)
 		}
 	}
@@ -163,7 +163,7 @@ func (x *transformer) rebuild(dst []byte, batch record.Batch, keepSpan bool) ([]
 
 // copyKept copies the kept records' bytes as they are.
 func (x *transformer) copyKept(batch record.Batch) error {
-	cursor, err := x.used.Cursor(batch)
+	cursor, err := x.Cursor(batch)
 	if err != nil {
 		return err
 	}

@@ -73,14 +73,14 @@ func (b *Broker) readThrough(ctx context.Context, x *transformer, s *source, num
 }
 
 func (b *Broker) readBatchThrough(ctx context.Context, x *transformer, s *source, number int32, batch record.Batch, out *partition.Fetched) error {
-	share, err := x.decode(ctx, b.unpack, batch)
+	err := x.Decode(ctx, b.unpack, batch)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", s.part.Name(), err)
+		return codedError(err, "read %s: %w", s.part.Name(), err)
 	}
-	defer x.done(b.unpack, share)
+	defer x.Release()
 	in := pipeline.Input{
 		Topic: s.name, Partition: number, Place: abi.PlaceView,
-		BaseOffset: batch.BaseOffset(), Records: x.records, Resolve: refuseRoute,
+		BaseOffset: batch.BaseOffset(), Records: x.Records, Resolve: refuseRoute,
 	}
 	if err := s.read.run.Run(ctx, in, &x.result); err != nil {
 		return errcode.New(errcode.TransformFailed, "read %s through %q: %w", s.part.Name(), s.name, err)

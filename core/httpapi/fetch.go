@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"sync"
 
@@ -139,7 +140,7 @@ func (c *call) setFetchHeaders(fp *broker.FetchedPartition, next int64) {
 // answerRecords answers one partition's records as JSON or NDJSON.
 func (c *call) answerRecords(fp *broker.FetchedPartition, from int64, form string) error {
 	out := c.buffer(2*len(fp.Batches) + 256)
-	w := newRecordWriter(fp.Partition, form, c.s.opts.MaxJSONBytes)
+	w := c.s.newRecordWriter(fp.Partition, form, c.s.opts.MaxJSONBytes)
 	w.from = from
 	if form == mediaJSON {
 		out.b = append(out.b, `{"topic":`...)
@@ -149,7 +150,7 @@ func (c *call) answerRecords(fp *broker.FetchedPartition, from int64, form strin
 		out.b = append(out.b, `,"records":[`...)
 	}
 	var err error
-	if out.b, err = w.appendAll(out.b, fp.Batches); err != nil {
+	if out.b, err = w.appendAll(c.ctx, out.b, fp.Batches); err != nil {
 		return err
 	}
 	next := w.next(fp)
@@ -185,14 +186,16 @@ type recordWriter struct {
 	events    bool   // records are events of a stream
 	after     string // ends every record
 
+	unpack   *record.Budget
+	start    int   // of what the present call appends
 	count    int   // records written
 	full     bool  // max was reached: the rest was left out
 	fullNext int64 // offset of the first record left out
 }
 
 // newRecordWriter makes a writer for one of the forms that show records one by one.
-func newRecordWriter(partition int32, form string, maxBytes int) recordWriter {
-	w := recordWriter{partition: partition, max: maxBytes}
+func (s *Server) newRecordWriter(partition int32, form string, maxBytes int) recordWriter {
+	w := recordWriter{unpack: s.unpack, partition: partition, max: maxBytes}
 	switch form {
 	case mediaJSON:
 		w.between = ','
@@ -204,24 +207,19 @@ func newRecordWriter(partition int32, form string, maxBytes int) recordWriter {
 	return w
 }
 
-// decoding is the memory for taking batches apart.
-type decoding struct {
-	decoder record.Decoder
-	records []record.Record
-}
+// unpackers are the memory for taking batches apart.
+var unpackers = sync.Pool{New: func() any { return new(record.Unpacker) }}
 
-var decodings = sync.Pool{New: func() any { return &decoding{} }}
-
-// appendAll appends the records of batches that stand back to back.
-func (w *recordWriter) appendAll(dst, batches []byte) ([]byte, error) {
-	d := decodings.Get().(*decoding)
+// appendAll appends the records of batches that stand back to back. ctx bounds the wait for memory.
+func (w *recordWriter) appendAll(ctx context.Context, dst, batches []byte) ([]byte, error) {
+	u := unpackers.Get().(*record.Unpacker)
 	defer func() {
-		clear(d.records[:cap(d.records)])
-		if cap(d.records) <= keptRecords {
-			decodings.Put(d)
+		clear(u.Records[:cap(u.Records)])
+		if cap(u.Records) <= keptRecords {
+			unpackers.Put(u)
 		}
 	}()
-	start := len(dst)
+	w.start = len(dst)
 	for b, err := range record.All(batches) {
 		if err != nil {
 			return dst, corrupt(w.partition, err)
@@ -229,22 +227,31 @@ func (w *recordWriter) appendAll(dst, batches []byte) ([]byte, error) {
 		if b.IsControl() || b.NextOffset() <= w.from {
 			continue
 		}
-		if d.records, err = d.decoder.Decode(b, d.records[:0]); err != nil {
+		if err := u.Decode(ctx, w.unpack, b); err != nil {
 			return dst, corrupt(w.partition, err)
 		}
-		for i := range d.records {
-			offset := b.BaseOffset() + int64(d.records[i].OffsetDelta)
-			if offset < w.from {
-				continue
-			}
-			if w.count > 0 && len(dst)-start >= w.max {
-				w.full, w.fullNext = true, offset
-				return dst, nil
-			}
-			dst = w.appendOne(dst, offset, &d.records[i])
+		dst = w.appendBatch(dst, b.BaseOffset(), u.Records)
+		u.Release()
+		if w.full {
+			break
 		}
 	}
 	return dst, nil
+}
+
+func (w *recordWriter) appendBatch(dst []byte, base int64, records []record.Record) []byte {
+	for i := range records {
+		offset := base + int64(records[i].OffsetDelta)
+		if offset < w.from {
+			continue
+		}
+		if w.count > 0 && len(dst)-w.start >= w.max {
+			w.full, w.fullNext = true, offset
+			break
+		}
+		dst = w.appendOne(dst, offset, &records[i])
+	}
+	return dst
 }
 
 func (w *recordWriter) appendOne(dst []byte, offset int64, r *record.Record) []byte {
@@ -273,5 +280,8 @@ func (w *recordWriter) next(fp *broker.FetchedPartition) int64 {
 
 // corrupt is the error of stored bytes that cannot be taken apart.
 func corrupt(partition int32, err error) error {
+	if errors.Is(err, record.ErrBusy) {
+		return errcode.New(errcode.Overloaded, "records of partition %d: %w; slow down and retry", partition, err).With("retry_after_ms", 1000)
+	}
 	return errcode.New(errcode.CorruptMessage, "records of partition %d cannot be read: %w; fetch them as %s to get past them", partition, err, mediaBatches)
 }

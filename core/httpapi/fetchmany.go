@@ -191,7 +191,7 @@ func (c *call) answerManyJSON(req *broker.FetchRequest) error {
 	out.b = append(out.b, `{"partitions":[`...)
 	for i := range parts {
 		fp := &parts[i]
-		w := newRecordWriter(fp.Partition, mediaJSON, max(1, c.s.opts.MaxJSONBytes-len(out.b)))
+		w := c.s.newRecordWriter(fp.Partition, mediaJSON, max(1, c.s.opts.MaxJSONBytes-len(out.b)))
 		w.from = req.Partitions[i].Offset
 		out.b = comma(out.b, i)
 		out.b = append(out.b, `{"topic":`...)
@@ -202,7 +202,7 @@ func (c *call) answerManyJSON(req *broker.FetchRequest) error {
 		if fp.Err == nil {
 			mark := len(out.b)
 			var err error
-			if out.b, err = w.appendAll(out.b, fp.Batches); err != nil {
+			if out.b, err = w.appendAll(c.ctx, out.b, fp.Batches); err != nil {
 				out.b, fp.Err = out.b[:mark], errcode.From(err)
 			}
 		}

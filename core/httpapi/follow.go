@@ -39,7 +39,7 @@ func (c *call) resume(q *fetchQuery, partition int32) error {
 func (c *call) follow(part broker.FetchPartition, q *fetchQuery, form string) error {
 	s := &followStream{
 		call: c, part: part, form: form, minBytes: q.minBytes,
-		writer: newRecordWriter(part.Partition, form, c.s.opts.MaxJSONBytes),
+		writer: c.s.newRecordWriter(part.Partition, form, c.s.opts.MaxJSONBytes),
 	}
 	s.ctx, s.cancel = context.WithCancel(c.ctx)
 	c.stream = s
@@ -169,7 +169,7 @@ func (s *followStream) fill() {
 	}
 	s.writer.from = s.part.Offset
 	s.writer.count, s.writer.full = 0, false
-	if out, err = s.writer.appendAll(out, fp.Batches); err != nil {
+	if out, err = s.writer.appendAll(s.ctx, out, fp.Batches); err != nil {
 		s.finish(out, err)
 		return
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/core/record"
 )
 
 // Server answers HTTP requests from a broker. Make one with New.
@@ -23,7 +24,8 @@ type Server struct {
 	http    *fasthttp.Server
 	bodies  budget
 	answers budget
-	calls   sync.Pool // of *call
+	unpack  *record.Budget // for records that are shown one by one
+	calls   sync.Pool      // of *call
 	ids     requestIDs
 
 	// base ends when a shutdown ran out of patience, polls when one begins.
@@ -49,6 +51,7 @@ func New(o Options, b Broker) (*Server, error) {
 		broker:  b,
 		bodies:  budget{limit: o.InFlightBytes},
 		answers: budget{limit: o.InFlightResponse},
+		unpack:  record.NewBudget(),
 		conns:   make(map[net.Conn]struct{}),
 	}
 	s.ids.init()

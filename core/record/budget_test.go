@@ -1,0 +1,93 @@
+package record
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"testing"
+)
+
+// packedBatch is a batch of one record with a value of n bytes that compresses well.
+func packedBatch(t testing.TB, codec Codec, n int) Batch {
+	t.Helper()
+	var b Builder
+	b.Reset(BuilderOptions{Codec: codec})
+	b.Append(Record{Timestamp: 1, Key: []byte("k"), Value: bytes.Repeat([]byte{'x'}, n)})
+	data, err := b.Build(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// TestBudgetSharesMemory holds batches until the budget is used up: no more are unpacked at a time, and
+// what is given back can be used again.
+func TestBudgetSharesMemory(t *testing.T) {
+	budget := NewBudget()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	small, giant := packedBatch(t, CodecZstd, 1000), packedBatch(t, CodecZstd, 6<<20)
+	plain := packedBatch(t, CodecNone, 1000)
+	var held []*Unpacker
+	for {
+		u := new(Unpacker)
+		err := u.Decode(ended, budget, small) // waits for nothing
+		if errors.Is(err, ErrBusy) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(u.Records) != 1 || len(u.Records[0].Value) != 1000 {
+			t.Fatalf("records %v", u.Records)
+		}
+		held = append(held, u)
+	}
+	if most := int(budget.most / budgetSmall); len(held) != most {
+		t.Errorf("%d batches were unpacked at a time, %d should be", len(held), most)
+	}
+	u := new(Unpacker)
+	if err := u.Decode(ended, budget, plain); err != nil {
+		t.Errorf("a batch that is not compressed waits for the budget: %v", err)
+	}
+	u.Release()
+	if err := budget.ValidateProduced(ended, small, DefaultLimits()); !errors.Is(err, ErrBusy) || !errors.Is(err, context.Canceled) {
+		t.Errorf("validated beyond the budget: %v", err)
+	}
+	held[0].Release()
+	if err := budget.ValidateProduced(ended, small, DefaultLimits()); err != nil {
+		t.Errorf("validated with room: %v", err)
+	}
+	if err := u.Decode(ended, budget, giant); !errors.Is(err, ErrBusy) {
+		t.Errorf("a giant without room for it: %v", err)
+	}
+	for _, h := range held[1:] {
+		h.Release()
+	}
+	if err := u.Decode(t.Context(), budget, giant); err != nil {
+		t.Fatal(err)
+	}
+	cursor, err := u.Cursor(giant)
+	if err != nil || !cursor.Next() {
+		t.Errorf("no cursor over a giant: %v", err)
+	}
+	if err := new(Unpacker).Decode(ended, budget, small); !errors.Is(err, ErrBusy) {
+		t.Errorf("beside a giant: %v", err)
+	}
+	u.Release()
+	if slices.ContainsFunc(u.Records, func(r Record) bool { return r.Value != nil }) {
+		t.Error("a giant's memory is kept")
+	}
+	if err := budget.ValidateProduced(t.Context(), giant, DefaultLimits()); err != nil {
+		t.Error(err)
+	}
+	limits := DefaultLimits()
+	limits.MaxDecompressedBytes = 1 << 20
+	if err := budget.ValidateProduced(t.Context(), giant, limits); !errors.Is(err, ErrDecompressedTooLarge) {
+		t.Errorf("over the limit: %v", err)
+	}
+	if !budget.bytes.TryAcquire(budget.most) {
+		t.Error("not everything was given back")
+	}
+}
