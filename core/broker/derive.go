@@ -53,10 +53,10 @@ type deriveTask struct {
 	number int32
 	source *partition.Partition
 	origin string
+	begin  int64                  // where the source begins for it while there is no mark
 	next   atomic.Int64           // source offset that comes next
 	failed atomic.Pointer[string] // why it does not get on; nil when it does
 
-	x          transformer
 	checkpoint int64 // what the source partition's mark says
 	written    time.Time
 }
@@ -74,7 +74,7 @@ func (ds *derivations) reconcile(b *Broker, image *metadata.Image) {
 			continue
 		}
 		d.stop()
-		ds.running[m.ID] = b.startDerivation(m, source)
+		ds.running[m.ID] = b.startDerivation(m, source, d)
 	}
 	for id, d := range ds.running {
 		if !wanted[id] {
@@ -94,7 +94,10 @@ func (ds *derivations) stop() {
 	}
 }
 
-func (b *Broker) startDerivation(m *metadata.Derivation, source *topic) *derivation {
+// startDerivation runs a derivation in the place of old, nil if it did not run. Where it begins in
+// partitions that it has not seen is settled when the call returns: what is produced from then on is
+// derived.
+func (b *Broker) startDerivation(m *metadata.Derivation, source *topic, old *derivation) *derivation {
 	d := &derivation{meta: m, source: source, live: b.load(b.ctx, m.Name, m.Version, abi.PlaceDerivation, m.Stages)}
 	ctx, cancel := context.WithCancel(b.ctx)
 	d.cancel = cancel
@@ -105,6 +108,9 @@ func (b *Broker) startDerivation(m *metadata.Derivation, source *topic) *derivat
 		task := &deriveTask{
 			b: b, d: d, number: int32(i), source: p, origin: fmt.Sprintf("derivation/%d/%d", m.ID, i),
 		}
+		// A partition that was added to the source is new as a whole, whatever start_from says.
+		added := old != nil && len(old.tasks) > 0 && i >= len(old.tasks)
+		task.settle(m.StartFrom == metadata.StartLatest && !added)
 		d.tasks = append(d.tasks, task)
 		d.wait.Add(1)
 		go func() {
@@ -198,6 +204,16 @@ func (t *deriveTask) advance(ctx context.Context) (moved bool, err error) {
 	return true, nil
 }
 
+// settle decides where to begin without a mark.
+func (t *deriveTask) settle(latest bool) {
+	bounds := t.source.Bounds()
+	t.begin = bounds.LogStart
+	if latest {
+		t.begin = bounds.HighWatermark
+	}
+	t.next.Store(t.begin)
+}
+
 // resume finds where to go on.
 func (t *deriveTask) resume(ctx context.Context) error {
 	if m, ok := t.source.Mark(t.origin); ok {
@@ -205,13 +221,8 @@ func (t *deriveTask) resume(ctx context.Context) error {
 		t.next.Store(m.Position)
 		return nil
 	}
-	bounds := t.source.Bounds()
-	start := bounds.LogStart
-	if t.d.meta.StartFrom == metadata.StartLatest {
-		start = bounds.HighWatermark
-	}
 	t.checkpoint = -1
-	t.next.Store(start)
+	t.next.Store(t.begin)
 	return t.save(ctx) // a restart must not decide anew what "latest" is
 }
 
@@ -236,9 +247,11 @@ func (t *deriveTask) mark(next int64) partition.Mark {
 // derive runs one stretch of the source and writes what it becomes.
 func (t *deriveTask) derive(ctx context.Context, f partition.Fetched) error {
 	destinations := map[*topic]*splitter{}
+	x := transformers.Get().(*transformer) // there may be many tasks, and few of them busy
+	defer transformers.Put(x)
 	for batch, err := range record.All(f.Batches) {
 		if err == nil {
-			err = t.transform(ctx, batch, destinations)
+			err = t.transform(ctx, x, batch, destinations)
 		}
 		if err != nil {
 			return fmt.Errorf("derive from %s: %w", t.source.Name(), err)
@@ -251,27 +264,27 @@ func (t *deriveTask) derive(ctx context.Context, f partition.Fetched) error {
 }
 
 // transform runs one batch and sorts its results by destination.
-func (t *deriveTask) transform(ctx context.Context, batch record.Batch, destinations map[*topic]*splitter) error {
-	if err := t.x.Decode(ctx, t.b.unpack, batch); err != nil {
+func (t *deriveTask) transform(ctx context.Context, x *transformer, batch record.Batch, destinations map[*topic]*splitter) error {
+	if err := x.Decode(ctx, t.b.unpack, batch); err != nil {
 		return err
 	}
-	defer t.x.Release()
+	defer x.Release()
 	in := pipeline.Input{
 		Topic: t.d.meta.Topic, Partition: t.number, Place: abi.PlaceDerivation,
-		BaseOffset: batch.BaseOffset(), Records: t.x.Records, Resolve: t.b.resolveRoute,
+		BaseOffset: batch.BaseOffset(), Records: x.Records, Resolve: t.b.resolveRoute,
 	}
-	if err := t.d.live.run.Run(ctx, in, &t.x.result); err != nil {
+	if err := t.d.live.run.Run(ctx, in, &x.result); err != nil {
 		return err
 	}
 	sourceOffset := func(e pipeline.Emitted) int64 {
-		return batch.BaseOffset() + int64(t.x.Records[e.Source].OffsetDelta)
+		return batch.BaseOffset() + int64(x.Records[e.Source].OffsetDelta)
 	}
-	for _, e := range t.x.result.Own {
+	for _, e := range x.result.Own {
 		if err := t.add(destinations, t.d.meta.Output, t.outputPartition(e), e.Record, sourceOffset(e)); err != nil {
 			return err
 		}
 	}
-	for _, e := range t.x.result.Routed {
+	for _, e := range x.result.Routed {
 		if err := t.add(destinations, e.Topic, e.Partition, e.Record, sourceOffset(e)); err != nil {
 			return err
 		}

@@ -46,7 +46,7 @@ func (b *Broker) reconcile(ctx context.Context, image *metadata.Image) error {
 	for _, m := range image.Topics() {
 		t := old.topics[m.Name]
 		if t == nil || t.id != m.ID {
-			t = &topic{id: m.ID, name: m.Name}
+			t = newTopic(m)
 		}
 		next.topics[m.Name] = t
 		errs = append(errs, b.reconcileTopic(ctx, t, m, next.rolled))
@@ -68,12 +68,12 @@ func (b *Broker) reconcile(ctx context.Context, image *metadata.Image) error {
 
 // reconcileTopic takes over a topic's configuration and opens the partitions that it lacks.
 func (b *Broker) reconcileTopic(ctx context.Context, t *topic, m *metadata.Topic, rolled chan struct{}) error {
+	t.meta.Store(m)
 	config, err := metadata.ParseTopicConfig(m.Config)
 	if err != nil {
 		return fmt.Errorf("topic %q: %w", m.Name, err)
 	}
 	t.config.Store(&config)
-	t.meta.Store(m)
 	parts := t.partitions()
 	var errs []error
 	for _, p := range parts {

@@ -31,6 +31,15 @@ type topic struct {
 	turn   atomic.Uint32                // next partition for records without a key
 }
 
+// newTopic has no partitions yet, and the default configuration.
+func newTopic(m *metadata.Topic) *topic {
+	t := &topic{id: m.ID, name: m.Name}
+	t.meta.Store(m)
+	config := metadata.DefaultTopicConfig()
+	t.config.Store(&config)
+	return t
+}
+
 func (t *topic) partitions() []*partition.Partition {
 	if parts := t.parts.Load(); parts != nil {
 		return *parts
