@@ -138,6 +138,28 @@ func readMeasured(open func() (io.Reader, error), size int) ([]byte, error) {
 	return dst, nil
 }
 
+// frameWriter appends compressed frames to slices. Not for concurrent use.
+type frameWriter struct {
+	out appendWriter
+	zw  interface {
+		io.WriteCloser
+		Reset(io.Writer)
+	}
+}
+
+// compress appends src as one frame to dst.
+func (w *frameWriter) compress(dst, src []byte) ([]byte, error) {
+	w.out.buf = dst
+	w.zw.Reset(&w.out)
+	_, err := w.zw.Write(src)
+	if err == nil {
+		err = w.zw.Close()
+	}
+	out := w.out.buf
+	w.out.buf = nil
+	return out, err
+}
+
 // appendWriter is an io.Writer onto a slice.
 type appendWriter struct{ buf []byte }
 

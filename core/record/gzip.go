@@ -8,33 +8,20 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-type gzipWriter struct {
-	out appendWriter
-	zw  *gzip.Writer
-}
-
 type gzipReader struct {
 	in bytes.Reader
 	zr gzip.Reader
 }
 
 var (
-	gzipWriters = sync.Pool{New: func() any { return &gzipWriter{zw: gzip.NewWriter(nil)} }}
+	gzipWriters = sync.Pool{New: func() any { return &frameWriter{zw: gzip.NewWriter(nil)} }}
 	gzipReaders = sync.Pool{New: func() any { return new(gzipReader) }}
 )
 
 func compressGzip(dst, src []byte) ([]byte, error) {
-	w := gzipWriters.Get().(*gzipWriter)
+	w := gzipWriters.Get().(*frameWriter)
 	defer gzipWriters.Put(w)
-	w.out.buf = dst
-	w.zw.Reset(&w.out)
-	_, err := w.zw.Write(src)
-	if err == nil {
-		err = w.zw.Close()
-	}
-	out := w.out.buf
-	w.out.buf = nil
-	return out, err
+	return w.compress(dst, src)
 }
 
 func decompressGzip(dst, src []byte, limit int) ([]byte, error) {

@@ -8,11 +8,6 @@ import (
 	"github.com/pierrec/lz4/v4"
 )
 
-type lz4Writer struct {
-	out appendWriter
-	zw  *lz4.Writer
-}
-
 type lz4Reader struct {
 	in bytes.Reader
 	zr *lz4.Reader
@@ -25,25 +20,18 @@ var (
 
 // newLZ4Writer makes frames as Kafka's Java client does: independent 64 KiB blocks, no content
 // checksum, which the batch's own makes superfluous.
-func newLZ4Writer() *lz4Writer {
-	w := &lz4Writer{zw: lz4.NewWriter(nil)}
-	err := w.zw.Apply(lz4.BlockSizeOption(lz4.Block64Kb), lz4.ChecksumOption(false), lz4.ConcurrencyOption(1))
+func newLZ4Writer() *frameWriter {
+	zw := lz4.NewWriter(nil)
+	err := zw.Apply(lz4.BlockSizeOption(lz4.Block64Kb), lz4.ChecksumOption(false), lz4.ConcurrencyOption(1))
 	if err != nil {
 		panic("record: lz4 refuses constant options: " + err.Error())
 	}
-	return w
+	return &frameWriter{zw: zw}
 }
 
 func compressLZ4(dst, src []byte) ([]byte, error) {
-	w := lz4Writers.Get().(*lz4Writer)
-	w.out.buf = dst
-	w.zw.Reset(&w.out)
-	_, err := w.zw.Write(src)
-	if err == nil {
-		err = w.zw.Close()
-	}
-	out := w.out.buf
-	w.out.buf = nil
+	w := lz4Writers.Get().(*frameWriter)
+	out, err := w.compress(dst, src)
 	if err == nil {
 		lz4Writers.Put(w) // one that failed may hold a broken frame
 	}
