@@ -21,7 +21,6 @@ type settings struct {
 	rounds int
 	each   time.Duration
 	only   string
-	keep   bool
 }
 
 func main() {
