@@ -2,7 +2,6 @@ package partition
 
 import (
 	"errors"
-	"sync"
 
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/raftstore"
@@ -20,16 +19,11 @@ func IsDamage(err error) bool {
 // touches no file, and answers everything with why. Errors: CORRUPT_MESSAGE for reads, STORAGE_FAILED
 // for writes.
 func Damaged(o Options, cause error) *Partition {
-	p := &Partition{
-		name: o.Name, dir: o.Dir, fs: o.FS, logger: o.Logger.With("partition", o.Name), appender: newAppender(),
-		flying: map[int64][]*flight{}, flyingMarks: map[string]*flight{}, state: newState(), opened: make(chan struct{}),
-		damage: errcode.New(errcode.CorruptMessage, "partition %s is damaged and not served: %w; "+
-			"run `wasmill log verify`, restore its files from a backup, then restart the broker", o.Name, cause),
-	}
-	p.failure, p.gone = errcode.New(errcode.StorageFailed, "%w", p.damage), p.damage
+	p := newPartition(o)
 	close(p.opened)
-	p.config.Store(&o.Config)
-	p.close = sync.OnceValue(p.shutdown)
+	p.damage = errcode.New(errcode.CorruptMessage, "partition %s is damaged and not served: %w; "+
+		"run `wasmill log verify`, restore its files from a backup, then restart the broker", o.Name, cause)
+	p.failure, p.gone = errcode.New(errcode.StorageFailed, "%w", p.damage), p.damage
 	p.logger.Error("a partition is damaged and not served; the others are", "error", cause)
 	return p
 }

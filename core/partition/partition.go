@@ -97,15 +97,8 @@ type Partition struct {
 // Open opens or makes the partition and starts its Raft group. It returns before the group has a
 // leader: see WaitReady.
 func Open(o Options) (*Partition, error) {
-	p := &Partition{
-		name: o.Name, dir: o.Dir, fs: o.FS, logger: o.Logger.With("partition", o.Name),
-		appender: newAppender(), onRolled: o.OnRoll,
-		flying: map[int64][]*flight{}, flyingMarks: map[string]*flight{}, state: newState(),
-		opened: make(chan struct{}),
-	}
+	p := newPartition(o)
 	defer close(p.opened)
-	p.config.Store(&o.Config)
-	p.close = sync.OnceValue(p.shutdown)
 	if err := p.openStores(o); err != nil {
 		return nil, fmt.Errorf("open partition %s: %w", o.Name, errors.Join(err, p.closeStores()))
 	}
@@ -118,6 +111,19 @@ func Open(o Options) (*Partition, error) {
 	}
 	p.group, p.raft = group, group.Raft()
 	return p, nil
+}
+
+// newPartition makes a partition without its stores.
+func newPartition(o Options) *Partition {
+	p := &Partition{
+		name: o.Name, dir: o.Dir, fs: o.FS, logger: o.Logger.With("partition", o.Name),
+		appender: newAppender(), onRolled: o.OnRoll,
+		flying: map[int64][]*flight{}, flyingMarks: map[string]*flight{}, state: newState(),
+		opened: make(chan struct{}),
+	}
+	p.config.Store(&o.Config)
+	p.close = sync.OnceValue(p.shutdown)
+	return p
 }
 
 func (p *Partition) openStores(o Options) (err error) {
