@@ -20,6 +20,7 @@ var layers = map[string][]string{
 	"core/errcode": nil,
 	"core/vfs":     nil,
 	"core/record":  {"core/errcode"},
+	"core/datadir": {"core/vfs"},
 
 	"raftstore":     leaves,
 	"wasm/abi":      leaves,
@@ -30,9 +31,9 @@ var layers = map[string][]string{
 
 	"core/metadata":  with(leaves, "raftstore"),
 	"core/partition": with(leaves, "raftstore"),
-	"core/broker":    with(leaves, "raftstore", "wasm", "core/metadata", "core/partition"),
+	"core/broker":    with(leaves, "raftstore", "wasm", "core/datadir", "core/metadata", "core/partition"),
 	"core/httpapi":   with(leaves, "core/metadata", "core/broker"),
-	"core/telemetry": with(leaves, "raftstore", "wasm", "core/metadata", "core/partition", "core/broker", "core/httpapi"),
+	"core/telemetry": with(leaves, "raftstore", "wasm", "core/datadir", "core/metadata", "core/partition", "core/broker", "core/httpapi"),
 
 	// What others build on must not drag the broker in.
 	"sdk":             nil,

@@ -13,6 +13,7 @@ import (
 	"github.com/wasmill/wasmill/cmd/wasmill/internal/cli"
 	"github.com/wasmill/wasmill/cmd/wasmill/internal/config"
 	"github.com/wasmill/wasmill/core/broker"
+	"github.com/wasmill/wasmill/core/datadir"
 	"github.com/wasmill/wasmill/core/httpapi"
 	"github.com/wasmill/wasmill/core/telemetry"
 )
@@ -130,11 +131,11 @@ func httpOptions(cfg config.Config, logger *slog.Logger, tel *telemetry.Telemetr
 func openError(err error, cfg config.Config) error {
 	err = fmt.Errorf("open %s: %w", cfg.Data, err)
 	switch {
-	case errors.Is(err, broker.ErrDataDirInUse):
+	case errors.Is(err, datadir.ErrInUse):
 		return cli.Hinted(err, "Stop the other broker, or choose another directory with --data.")
-	case errors.Is(err, broker.ErrDataDirNewer):
+	case errors.Is(err, datadir.ErrNewer):
 		return cli.Hinted(err, "Start the newer version of wasmill, or choose another directory with --data.")
-	case errors.Is(err, broker.ErrDataDirUnusable):
+	case errors.Is(err, datadir.ErrUnusable):
 		return cli.Hinted(err, "Choose another directory with --data, or change its permissions.")
 	}
 	return err

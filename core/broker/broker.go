@@ -2,11 +2,10 @@ package broker
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"path"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/wasmill/wasmill/core/datadir"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/metadata"
 	"github.com/wasmill/wasmill/core/record"
@@ -75,7 +75,7 @@ type Broker struct {
 	observer  Observer
 	startedAt time.Time
 
-	lock     io.Closer
+	dir      *datadir.Dir
 	stable   *raftstore.Stable
 	recycler *raftstore.Recycler
 	meta     *metadata.Store
@@ -124,31 +124,30 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 }
 
 func (b *Broker) openAll(ctx context.Context) (err error) {
-	dir := b.opts.DataDir
-	if b.lock, err = openDataDir(b.fs, dir, b.opts.Version); err != nil {
+	if b.dir, err = datadir.Open(b.fs, b.opts.DataDir, b.opts.Version); err != nil {
 		return err
 	}
-	if b.stable, err = raftstore.OpenStable(path.Join(dir, "stable.db")); err != nil {
+	if b.stable, err = raftstore.OpenStable(b.dir.Stable()); err != nil {
 		return fmt.Errorf("open broker: %w", err)
 	}
 	if b.opts.RecycleBytes > 0 {
-		b.recycler, err = raftstore.OpenRecycler(b.fs, path.Join(dir, "recycle"), b.opts.RecycleBytes)
+		b.recycler, err = raftstore.OpenRecycler(b.fs, b.dir.Recycle(), b.opts.RecycleBytes)
 		if err != nil {
 			return fmt.Errorf("open broker: %w", err)
 		}
 	}
-	if b.modules, err = openModuleStore(b.fs, path.Join(dir, "modules")); err != nil {
+	if b.modules, err = openModuleStore(b.fs, b.dir.Modules()); err != nil {
 		return fmt.Errorf("open broker: %w", err)
 	}
 	b.engine, err = engine.New(engine.Options{
-		CacheDir: path.Join(dir, "wasm-cache"), MaxInstances: b.opts.EngineInstances,
+		CacheDir: b.dir.CompileCache(), MaxInstances: b.opts.EngineInstances,
 		Logger: b.logger, Observer: b.observer,
 	})
 	if err != nil {
 		return fmt.Errorf("open broker: %w", err)
 	}
 	b.meta, err = metadata.Open(metadata.Options{
-		Dir: path.Join(dir, "metadata"), ID: b.id, Stable: b.stable, Logger: b.logger,
+		Dir: b.dir.Metadata(), ID: b.id, Stable: b.stable, Logger: b.logger,
 	})
 	if err != nil {
 		return fmt.Errorf("open broker: %w", err)
@@ -156,10 +155,27 @@ func (b *Broker) openAll(ctx context.Context) (err error) {
 	if err := b.nameCluster(ctx); err != nil {
 		return fmt.Errorf("open broker: %w", err)
 	}
-	if err := b.sweep(b.meta.Image()); err != nil {
+	if err := b.dir.Sweep(b.stable, deletedIn(b.meta.Image()), b.logger); err != nil {
 		b.logger.Warn("what is left of deleted topics could not be removed; the next start tries again", "error", err)
 	}
 	return b.reconcile(ctx, b.meta.Image())
+}
+
+// nameCluster gives a new cluster its id.
+func (b *Broker) nameCluster(ctx context.Context) error {
+	if b.meta.Image().ClusterID() != "" {
+		return nil
+	}
+	_, err := b.meta.Propose(ctx, metadata.SetClusterInfo{ClusterID: rand.Text()})
+	return err
+}
+
+// deletedIn reports which topics the metadata once had and has no longer. What it never had is not
+// ours to remove: then it is the metadata that is not what it was.
+func deletedIn(image *metadata.Image) func(topicID uint64) bool {
+	return func(id uint64) bool {
+		return image.Knew(metadata.TopicID(id)) && image.TopicByID(metadata.TopicID(id)) == nil
+	}
 }
 
 // Ready tells why the broker does not serve, nil when it does.
@@ -197,8 +213,8 @@ func (b *Broker) shutdown(ctx context.Context) error {
 	if b.stable != nil {
 		errs = append(errs, b.stable.Close())
 	}
-	if b.lock != nil {
-		errs = append(errs, b.lock.Close())
+	if b.dir != nil {
+		errs = append(errs, b.dir.Close())
 	}
 	return errors.Join(errs...)
 }

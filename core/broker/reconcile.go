@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"strconv"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/wasmill/wasmill/core/datadir"
 	"github.com/wasmill/wasmill/core/metadata"
 	"github.com/wasmill/wasmill/core/partition"
 	"github.com/wasmill/wasmill/raftstore"
@@ -22,9 +22,6 @@ const (
 	startParallelism = 16
 	// readyWait is how long a partition may take to serve after it was opened.
 	readyWait = 30 * time.Second
-	// dirNameBytes is how much of a topic's name goes into its directory's name; the id behind it is
-	// what tells directories apart.
-	dirNameBytes = 200
 )
 
 // reconcile makes the broker serve what the metadata says: it opens and removes partitions, compiles
@@ -120,22 +117,14 @@ func partitionConfig(c metadata.TopicConfig) partition.Config {
 	}
 }
 
-// topicDir is where a topic's partitions lie: its name for people, its id for uniqueness.
-func (b *Broker) topicDir(t *topic) string {
-	name := t.name[:min(len(t.name), dirNameBytes)]
-	return path.Join(b.opts.DataDir, partitionsDir, name+"."+strconv.FormatUint(uint64(t.id), 10))
-}
-
-// groupName names a partition's Raft group in the stable store.
-func groupName(id metadata.TopicID, number int32) string {
-	return fmt.Sprintf("%s%d/%d", groupPrefix, id, number)
-}
+// dirTopic identifies the topic in the data directory.
+func (t *topic) dirTopic() datadir.Topic { return datadir.Topic{Name: t.name, ID: uint64(t.id)} }
 
 func (b *Broker) openPartition(ctx context.Context, t *topic, number int32, c metadata.TopicConfig, rolled chan struct{}) (*partition.Partition, error) {
-	group := groupName(t.id, number)
+	group := datadir.GroupName(uint64(t.id), number)
 	o := partition.Options{
 		Name: t.name + "/" + strconv.Itoa(int(number)), Group: group, FS: b.fs,
-		Dir: path.Join(b.topicDir(t), strconv.Itoa(int(number))), ID: b.id,
+		Dir: b.dir.Partition(t.dirTopic(), number), ID: b.id,
 		Stable: b.stable.Group(group), Recycler: b.recycler, Config: partitionConfig(c), Logger: b.logger,
 		Observer: b.observer.Log(t.name, number),
 		OnRoll: func() {
@@ -213,10 +202,10 @@ func (b *Broker) removeTopics(old, next *table) error {
 			continue
 		}
 		for i, p := range t.partitions() {
-			errs = append(errs, p.Delete(), b.stable.DeleteGroup(groupName(t.id, int32(i))))
+			errs = append(errs, p.Delete(), b.stable.DeleteGroup(datadir.GroupName(uint64(t.id), int32(i))))
 		}
 		t.write.Swap(nil).release() // not before: no record may pass unchecked
-		errs = append(errs, b.fs.RemoveAll(b.topicDir(t)))
+		errs = append(errs, b.dir.RemoveTopic(t.dirTopic()))
 	}
 	return errors.Join(errs...)
 }

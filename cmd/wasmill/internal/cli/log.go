@@ -7,12 +7,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/wasmill/wasmill/core/datadir"
 	"github.com/wasmill/wasmill/core/vfs"
 	"github.com/wasmill/wasmill/raftstore"
 )
@@ -50,14 +50,18 @@ func (f *logFlags) register(cmd *cobra.Command) {
 // long as the result is not closed.
 func (f *logFlags) open(dir string) (io.Closer, error) {
 	none := io.NopCloser(nil)
-	root, ok := dataRoot(dir)
+	absolute, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	data, ok := datadir.Find(vfs.OS(), filepath.ToSlash(absolute))
 	if !ok || f.live {
 		return none, nil
 	}
-	lock, err := vfs.OS().Lock(filepath.ToSlash(filepath.Join(root, "LOCK")))
+	lock, err := datadir.Lock(vfs.OS(), data.Root())
 	switch {
-	case errors.Is(err, vfs.ErrLocked):
-		return nil, hinted{error: fmt.Errorf("a broker has %s open", root), hint: "Stop it first, or read what is there with --live."}
+	case errors.Is(err, datadir.ErrInUse):
+		return nil, hinted{error: fmt.Errorf("a broker has %s open", filepath.FromSlash(data.Root())), hint: "Stop it first, or read what is there with --live."}
 	case err != nil && (errors.Is(err, os.ErrPermission) || errors.Is(err, os.ErrNotExist)):
 		return none, nil // a copy that cannot be written to: nobody writes to it
 	case err != nil:
@@ -66,28 +70,14 @@ func (f *logFlags) open(dir string) (io.Closer, error) {
 	return lock, nil
 }
 
-// dataRoot finds the data directory that dir is, or lies in.
-func dataRoot(dir string) (string, bool) {
-	dir, err := filepath.Abs(dir)
-	for range 4 {
-		if err != nil {
-			break
-		}
-		if _, err := os.Stat(filepath.Join(dir, "wasmill.json")); err == nil {
-			return dir, true
-		}
-		dir = filepath.Dir(dir)
-	}
-	return "", false
-}
-
 // find is the directory of the log that is named.
 func (f *logFlags) find(cmd *cobra.Command, name string) (string, error) {
 	if info, err := os.Stat(name); err == nil && info.IsDir() {
 		return name, nil
 	}
 	topic, number, ok := strings.Cut(name, "/")
-	if _, err := strconv.ParseUint(number, 10, 31); !ok || err != nil {
+	wanted, err := strconv.ParseUint(number, 10, 31)
+	if !ok || err != nil {
 		return "", usage(cmd, "%q is neither a directory nor TOPIC/PARTITION", name)
 	}
 	logs, err := f.all()
@@ -96,8 +86,8 @@ func (f *logFlags) find(cmd *cobra.Command, name string) (string, error) {
 	}
 	var found []string
 	for _, l := range logs {
-		if l.topic == topic && l.partition == number {
-			found = append(found, l.dir)
+		if l.Topic.Name == topic && int64(l.Number) == int64(wanted) {
+			found = append(found, filepath.FromSlash(l.Dir))
 		}
 	}
 	switch len(found) {
@@ -109,46 +99,13 @@ func (f *logFlags) find(cmd *cobra.Command, name string) (string, error) {
 	return "", usage(cmd, "%s is ambiguous, name one of the directories: %s", name, strings.Join(found, ", "))
 }
 
-// storedLog is one partition's log below a data directory.
-type storedLog struct{ topic, partition, dir string }
-
-func (l storedLog) String() string { return l.topic + "/" + l.partition }
-
-// all lists the logs below the data directory. A topic's directory is its name, a dot and its id.
-func (f *logFlags) all() ([]storedLog, error) {
-	base := filepath.Join(f.data, "partitions")
-	topics, err := os.ReadDir(base)
+// all lists the logs below the data directory.
+func (f *logFlags) all() ([]datadir.Partition, error) {
+	logs, err := datadir.At(filepath.ToSlash(f.data)).Partitions(vfs.OS())
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, hinted{error: fmt.Errorf("%s holds no logs: %w", f.data, err), hint: "Name the broker's data directory with --data."}
 	}
-	if err != nil {
-		return nil, err
-	}
-	var out []storedLog
-	for _, t := range topics {
-		dot := strings.LastIndexByte(t.Name(), '.')
-		if dot < 1 || !t.IsDir() {
-			continue
-		}
-		parts, err := os.ReadDir(filepath.Join(base, t.Name()))
-		if err != nil {
-			return nil, err
-		}
-		for _, p := range parts {
-			if _, err := strconv.ParseUint(p.Name(), 10, 31); err == nil && p.IsDir() {
-				out = append(out, storedLog{topic: t.Name()[:dot], partition: p.Name(), dir: filepath.Join(base, t.Name(), p.Name())})
-			}
-		}
-	}
-	slices.SortFunc(out, func(x, y storedLog) int {
-		if x.topic != y.topic {
-			return strings.Compare(x.topic, y.topic)
-		}
-		nx, _ := strconv.Atoi(x.partition)
-		ny, _ := strconv.Atoi(y.partition)
-		return nx - ny
-	})
-	return out, nil
+	return logs, err
 }
 
 func (a *app) logVerify() *cobra.Command {
@@ -162,30 +119,35 @@ was never acknowledged, and the next start removes it. Any other fault makes the
 		Example: "  wasmill log verify --data /var/lib/wasmill\n  wasmill log verify orders/0 --json",
 		Args:    args(0, -1),
 		RunE: func(cmd *cobra.Command, names []string) error {
-			logs, err := f.named(cmd, names)
+			dirs, err := f.named(cmd, names)
 			if err != nil {
 				return err
 			}
-			return a.verifyLogs(logs, &f)
+			return a.verifyLogs(dirs, &f)
 		},
 	}
 	f.register(cmd)
 	return cmd
 }
 
-func (f *logFlags) named(cmd *cobra.Command, names []string) ([]storedLog, error) {
+// named lists the directories of the logs that are named, or of all.
+func (f *logFlags) named(cmd *cobra.Command, names []string) ([]string, error) {
+	var dirs []string
 	if len(names) == 0 {
-		return f.all()
+		logs, err := f.all()
+		for _, l := range logs {
+			dirs = append(dirs, filepath.FromSlash(l.Dir))
+		}
+		return dirs, err
 	}
-	var logs []storedLog
 	for _, name := range names {
 		dir, err := f.find(cmd, name)
 		if err != nil {
 			return nil, err
 		}
-		logs = append(logs, storedLog{dir: dir})
+		dirs = append(dirs, dir)
 	}
-	return logs, nil
+	return dirs, nil
 }
 
 // verified is the stable shape of one log's report.
@@ -211,19 +173,19 @@ type logFault struct {
 	Advice  string `json:"advice"`
 }
 
-func (a *app) verifyLogs(logs []storedLog, f *logFlags) (err error) {
+func (a *app) verifyLogs(dirs []string, f *logFlags) (err error) {
 	reports := []verified{}
 	faults := 0
-	for _, l := range logs {
-		lock, err := f.open(l.dir)
+	for _, dir := range dirs {
+		lock, err := f.open(dir)
 		if err != nil {
 			return err
 		}
-		r, err := raftstore.VerifyLog(vfs.OS(), filepath.ToSlash(l.dir))
+		r, err := raftstore.VerifyLog(vfs.OS(), filepath.ToSlash(dir))
 		if err = errors.Join(err, lock.Close()); err != nil {
 			return err
 		}
-		reports = append(reports, reportOf(l.dir, r))
+		reports = append(reports, reportOf(dir, r))
 		faults += len(r.Faults) + r.MoreFaults
 	}
 	err = a.output(listOf("logs", reports), func(w io.Writer) error {
