@@ -1,22 +1,12 @@
-// Package raftstore is what hashicorp/raft stands on in Wasmill: the partition's log, the stable
-// store, snapshots, transports and the groups that tie them together.
+// Package raftstore is the parent of the packages that hashicorp/raft runs on in Wasmill:
 //
-// # The log
+//	vfs        the file system: real, in memory with power losses, faulty
+//	log        raft.LogStore, and the record log of a partition
+//	stable     raft.StableStore of all groups of a process
+//	snapshot   raft.SnapshotStore of one group
+//	transport  raft.Transport
+//	group      one running Raft instance over such stores
 //
-// Log implements raft.LogStore over preallocated segment files, and is at the same time the log of
-// the partition: records are written once. An entry of type raft.LogCommand carries record batches
-// back to back; StoreLogs patches their base offsets and leader epochs in place before it computes
-// the frame's checksum, so that every replica computes the same offsets. Entries of other types use
-// no offset. Consumers read whole batches by offset (Log.Read), raft reads entries by index
-// (Log.GetLog). docs/formats/log.md describes every byte on disk.
-//
-// One goroutine writes at a time (Log.mu); readers load an immutable state atomically and never wait
-// for the writer. Files that a reader has open are not recycled under it.
-//
-// What the log promises under FlushFsync: when StoreLogs returns nil, its entries survive a power
-// loss. What was not acknowledged may survive or not, but always as a prefix. At open only the last
-// segment is scanned; the first frame that does not check is a torn tail and cut, unless a later
-// frame proves that the bytes at that place were durable once: that is corruption, and OpenLog
-// refuses with a CorruptionError that names file and position. A failed write or sync stops the log
-// for good: nothing is retried, reads go on.
+// Imports go one way: log, stable and snapshot import vfs and not each other; group and transport
+// import none of them, since group takes its stores as Raft's interfaces. The package itself is empty.
 package raftstore

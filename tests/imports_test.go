@@ -11,18 +11,25 @@ import (
 )
 
 // leaves know nothing of the rest.
-var leaves = []string{"core/errcode", "core/record", "core/vfs"}
+var leaves = []string{"core/errcode", "core/record", "raftstore/vfs"}
 
 // layers says what each package may import of this module, from the bottom up. An entry stands for
 // the packages below it too, and the longest entry that fits counts; a package may always import what
 // is below itself.
 var layers = map[string][]string{
-	"core/errcode": nil,
-	"core/vfs":     nil,
-	"core/record":  {"core/errcode"},
-	"core/datadir": {"core/vfs"},
+	"core/errcode":  nil,
+	"raftstore/vfs": nil,
+	"core/record":   {"core/errcode"},
+	"core/datadir":  {"raftstore/vfs"},
 
-	"raftstore":     leaves,
+	// The stores lie beside each other; the group sees them through Raft's interfaces alone.
+	"raftstore":           nil,
+	"raftstore/log":       leaves,
+	"raftstore/stable":    {"raftstore/vfs"},
+	"raftstore/snapshot":  {"raftstore/vfs"},
+	"raftstore/transport": nil,
+	"raftstore/group":     nil,
+
 	"wasm/abi":      leaves,
 	"wasm/module":   with(leaves, "wasm/abi"),
 	"wasm/engine":   with(leaves, "wasm/abi", "wasm/module"),
@@ -55,13 +62,14 @@ var layers = map[string][]string{
 }
 
 // kits help tests; nothing that is shipped imports them.
-var kits = []string{"core/vfs/vfstest", "sdk/conformance", "sdk/go/wasmilltest", "wasm/wasmtest"}
+var kits = []string{"raftstore/vfs/vfstest", "sdk/conformance", "sdk/go/wasmilltest", "wasm/wasmtest"}
 
 // inTests is what the tests of a layer may import besides what the layer itself can reach: guests are
-// tried out in the engine that will run them.
+// tried out in the engine that will run them, and groups run over the stores.
 var inTests = map[string][]string{
-	"sdk":     {"sdk", "wasm", "core/record"},
-	"plugins": {"sdk", "wasm", "core/record"},
+	"sdk":             {"sdk", "wasm", "core/record"},
+	"plugins":         {"sdk", "wasm", "core/record"},
+	"raftstore/group": {"raftstore"},
 }
 
 func with(base []string, more ...string) []string { return append(slices.Clone(base), more...) }
@@ -173,8 +181,8 @@ func TestWrongImportsAreFound(t *testing.T) {
 		"core/record/bad.go":         file("record", "raftstore"),
 		"core/partition/bad.go":      file("partition", "core/broker"),
 		"core/partition/bad_test.go": file("partition", "core/httpapi"),
-		"core/broker/good_test.go":   file("broker", "wasm/abi", "core/vfs/vfstest"),
-		"core/broker/kit.go":         file("broker", "core/vfs/vfstest"),
+		"core/broker/good_test.go":   file("broker", "wasm/abi", "raftstore/vfs/vfstest"),
+		"core/broker/kit.go":         file("broker", "raftstore/vfs/vfstest"),
 		"plugins/x/bad.go":           file("main", "core/errcode"),
 		"sdk/client/go/bad.go":       file("client", "core/broker"),
 		"core/new/unknown.go":        file("new"),
@@ -184,7 +192,7 @@ func TestWrongImportsAreFound(t *testing.T) {
 		"core/record/bad.go:2: core/record must not import raftstore",
 		"core/partition/bad.go:2: core/partition must not import core/broker",
 		"core/partition/bad_test.go:2: core/partition must not import core/httpapi",
-		"core/broker/kit.go:2: core/vfs/vfstest is for tests alone",
+		"core/broker/kit.go:2: raftstore/vfs/vfstest is for tests alone",
 		"plugins/x/bad.go:2: plugins must not import core/errcode",
 		"sdk/client/go/bad.go:2: sdk/client/go must not import core/broker",
 		"core/new/unknown.go: package core/new is in no layer",

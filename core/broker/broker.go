@@ -20,8 +20,9 @@ import (
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/metadata"
 	"github.com/wasmill/wasmill/core/record"
-	"github.com/wasmill/wasmill/core/vfs"
-	"github.com/wasmill/wasmill/raftstore"
+	"github.com/wasmill/wasmill/raftstore/log"
+	"github.com/wasmill/wasmill/raftstore/stable"
+	"github.com/wasmill/wasmill/raftstore/vfs"
 	"github.com/wasmill/wasmill/wasm/engine"
 )
 
@@ -76,8 +77,8 @@ type Broker struct {
 	startedAt time.Time
 
 	dir      *datadir.Dir
-	stable   *raftstore.Stable
-	recycler *raftstore.Recycler
+	stable   *stable.Store
+	recycler *log.Recycler
 	meta     *metadata.Store
 	engine   *engine.Engine
 	modules  *moduleStore
@@ -127,11 +128,11 @@ func (b *Broker) openAll(ctx context.Context) (err error) {
 	if b.dir, err = datadir.Open(b.fs, b.opts.DataDir, b.opts.Version); err != nil {
 		return err
 	}
-	if b.stable, err = raftstore.OpenStable(b.dir.Stable()); err != nil {
+	if b.stable, err = stable.Open(b.dir.Stable()); err != nil {
 		return fmt.Errorf("open broker: %w", err)
 	}
 	if b.opts.RecycleBytes > 0 {
-		b.recycler, err = raftstore.OpenRecycler(b.fs, b.dir.Recycle(), b.opts.RecycleBytes)
+		b.recycler, err = log.OpenRecycler(b.fs, b.dir.Recycle(), b.opts.RecycleBytes)
 		if err != nil {
 			return fmt.Errorf("open broker: %w", err)
 		}

@@ -12,7 +12,7 @@ import (
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/metadata"
 	"github.com/wasmill/wasmill/core/record"
-	"github.com/wasmill/wasmill/core/vfs"
+	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
 // TestDerivationExactlyOnce stops a derivation in the middle of a stretch: one output partition has its

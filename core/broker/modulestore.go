@@ -10,7 +10,7 @@ import (
 	"path"
 	"sync"
 
-	"github.com/wasmill/wasmill/core/vfs"
+	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
 // moduleStore keeps uploaded modules under the SHA-256 of their bytes: what a version means can never

@@ -3,7 +3,7 @@ package broker
 import (
 	"time"
 
-	"github.com/wasmill/wasmill/raftstore"
+	"github.com/wasmill/wasmill/raftstore/log"
 	"github.com/wasmill/wasmill/wasm/engine"
 )
 
@@ -20,14 +20,14 @@ type Observer interface {
 	// Stage: a stage of a request's path took so long; fetches include waiting for records.
 	Stage(stage string, took time.Duration)
 	// Log is the observer of one partition's log; it may be nil.
-	Log(topic string, partition int32) raftstore.LogObserver
+	Log(topic string, partition int32) log.Observer
 }
 
 // nobody is the observer of a broker that nobody watches.
 type nobody struct{ engine.NoObserver }
 
-func (nobody) Received(string, int, int, int)          {}
-func (nobody) Produced(string, *ProduceResult)         {}
-func (nobody) Fetched(*FetchResponse)                  {}
-func (nobody) Stage(string, time.Duration)             {}
-func (nobody) Log(string, int32) raftstore.LogObserver { return nil }
+func (nobody) Received(string, int, int, int)  {}
+func (nobody) Produced(string, *ProduceResult) {}
+func (nobody) Fetched(*FetchResponse)          {}
+func (nobody) Stage(string, time.Duration)     {}
+func (nobody) Log(string, int32) log.Observer  { return nil }

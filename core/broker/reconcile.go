@@ -13,7 +13,7 @@ import (
 	"github.com/wasmill/wasmill/core/datadir"
 	"github.com/wasmill/wasmill/core/metadata"
 	"github.com/wasmill/wasmill/core/partition"
-	"github.com/wasmill/wasmill/raftstore"
+	"github.com/wasmill/wasmill/raftstore/log"
 	"github.com/wasmill/wasmill/wasm/abi"
 )
 
@@ -108,9 +108,9 @@ func (b *Broker) addPartitions(ctx context.Context, t *topic, count int, config 
 }
 
 func partitionConfig(c metadata.TopicConfig) partition.Config {
-	flush := raftstore.FlushFsync
+	flush := log.FlushFsync
 	if c.Flush == metadata.FlushRelaxed {
-		flush = raftstore.FlushRelaxed
+		flush = log.FlushRelaxed
 	}
 	return partition.Config{
 		SegmentBytes: c.SegmentBytes, Flush: flush, RetentionBytes: c.RetentionBytes, RetentionAge: c.Retention,

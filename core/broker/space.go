@@ -6,7 +6,7 @@ import (
 
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/metadata"
-	"github.com/wasmill/wasmill/raftstore"
+	"github.com/wasmill/wasmill/raftstore/log"
 )
 
 // The databases of the metadata and of the votes grow by pages, and Raft does not survive a vote that
@@ -21,13 +21,13 @@ const (
 func (b *Broker) room(c metadata.Command) int64 {
 	switch c := c.(type) {
 	case metadata.CreateTopic:
-		return changeRoom + max(int64(c.Partitions), 1)*raftstore.FirstSegmentBytes
+		return changeRoom + max(int64(c.Partitions), 1)*log.FirstSegmentBytes
 	case metadata.AlterTopic:
 		grown := int64(c.Partitions)
 		if t := b.table.Load().topics[c.Name]; t != nil {
 			grown -= int64(len(t.partitions()))
 		}
-		return changeRoom + max(grown, 0)*raftstore.FirstSegmentBytes
+		return changeRoom + max(grown, 0)*log.FirstSegmentBytes
 	case metadata.DeleteTopic, metadata.DeletePipeline, metadata.DeleteView, metadata.DeleteDerivation, metadata.DeleteModule:
 		return removeRoom
 	}

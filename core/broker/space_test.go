@@ -10,8 +10,8 @@ import (
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/metadata"
-	"github.com/wasmill/wasmill/core/vfs"
-	"github.com/wasmill/wasmill/raftstore"
+	"github.com/wasmill/wasmill/raftstore/log"
+	"github.com/wasmill/wasmill/raftstore/vfs"
 	"github.com/wasmill/wasmill/wasm/wasmtest"
 )
 
@@ -78,7 +78,7 @@ func TestMetadataOnAFullDisk(t *testing.T) {
 	wantCode(t, b.DeleteTopic(t.Context(), "orders"), errcode.DiskFull)
 
 	// Every partition's first segment is allocated at once.
-	disk.free.Store(10 * raftstore.FirstSegmentBytes)
+	disk.free.Store(10 * log.FirstSegmentBytes)
 	_, err = b.CreateTopic(t.Context(), broker.TopicSpec{Name: "wide", Partitions: 10})
 	wantCode(t, err, errcode.DiskFull)
 	createTopic(t, b, "wide", 5)
@@ -134,7 +134,7 @@ type logWatcher struct {
 	opened chan string
 }
 
-func (w *logWatcher) Log(topic string, _ int32) raftstore.LogObserver {
+func (w *logWatcher) Log(topic string, _ int32) log.Observer {
 	select {
 	case w.opened <- topic:
 	default:

@@ -10,7 +10,7 @@ import (
 
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/errcode"
-	"github.com/wasmill/wasmill/raftstore"
+	"github.com/wasmill/wasmill/raftstore/log"
 	"github.com/wasmill/wasmill/wasm/engine"
 )
 
@@ -23,10 +23,10 @@ type watcher struct {
 
 func newWatcher() *watcher { return &watcher{read: make(chan struct{}, 100)} }
 
-func (w *watcher) Received(string, int, int, int)          {}
-func (w *watcher) Produced(string, *broker.ProduceResult)  {}
-func (w *watcher) Fetched(*broker.FetchResponse)           {}
-func (w *watcher) Log(string, int32) raftstore.LogObserver { return nil }
+func (w *watcher) Received(string, int, int, int)         {}
+func (w *watcher) Produced(string, *broker.ProduceResult) {}
+func (w *watcher) Fetched(*broker.FetchResponse)          {}
+func (w *watcher) Log(string, int32) log.Observer         { return nil }
 
 func (w *watcher) Stage(stage string, _ time.Duration) {
 	if stage != "read" {

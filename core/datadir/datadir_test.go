@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/wasmill/wasmill/core/vfs"
+	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
 func open(t *testing.T, fsys vfs.FS) *Dir {

@@ -9,7 +9,7 @@ import (
 	"path"
 	"sync"
 
-	"github.com/wasmill/wasmill/core/vfs"
+	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
 // format is the version of the data directory's layout; a newer one is never touched.

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/wasmill/wasmill/core/vfs"
+	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
 // Partition is a partition's directory as it was found.

@@ -15,8 +15,11 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/wasmill/wasmill/core/errcode"
-	"github.com/wasmill/wasmill/core/vfs"
-	"github.com/wasmill/wasmill/raftstore"
+	"github.com/wasmill/wasmill/raftstore/group"
+	"github.com/wasmill/wasmill/raftstore/snapshot"
+	"github.com/wasmill/wasmill/raftstore/stable"
+	"github.com/wasmill/wasmill/raftstore/transport"
+	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
 // groupName is the metadata group's among the groups of a broker.
@@ -29,7 +32,7 @@ type Options struct {
 	// ID is this broker's.
 	ID raft.ServerID
 	// Stable keeps the group's term and vote; it stays its owner's and must be closed after the Store.
-	Stable *raftstore.Stable
+	Stable *stable.Store
 	// Logger is nil for no logs.
 	Logger *slog.Logger
 	// Now stamps commands; nil for the system's clock.
@@ -75,8 +78,8 @@ type Store struct {
 	options   Options
 	machine   *machine
 	log       *raftboltdb.BoltStore
-	snapshots *raftstore.Snapshots
-	group     *raftstore.Group
+	snapshots *snapshot.Store
+	group     *group.Group
 
 	stop      chan struct{}
 	closeOnce sync.Once
@@ -127,7 +130,9 @@ func (s *Store) open() (err error) {
 	}
 	// Two, so that one damaged snapshot costs nothing: the log reaches back to the older one.
 	const retain = 2
-	if s.snapshots, err = raftstore.OpenSnapshots(fsys, filepath.Join(s.options.Dir, "snapshots"), retain); err != nil {
+	s.snapshots, err = snapshot.Open(fsys, filepath.Join(s.options.Dir, "snapshots"),
+		snapshot.Options{Retain: retain, Logger: s.options.Logger})
+	if err != nil {
 		return err
 	}
 	if err := s.restoreNewest(); err != nil {
@@ -154,13 +159,13 @@ func (s *Store) restoreNewest() error {
 }
 
 func (s *Store) start() error {
-	group, err := raftstore.StartGroup(raftstore.GroupOptions{
+	group, err := group.Start(group.Options{
 		Name:        groupName,
 		ID:          s.options.ID,
 		Log:         s.log,
 		Stable:      s.options.Stable.Group(groupName),
 		Snapshots:   s.snapshots,
-		Transport:   raftstore.NewLocalTransport(s.options.ID),
+		Transport:   transport.NewLocal(s.options.ID),
 		FSM:         s.machine,
 		Logger:      s.options.Logger,
 		SkipRestore: true,

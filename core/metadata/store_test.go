@@ -19,8 +19,9 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/wasmill/wasmill/core/errcode"
-	"github.com/wasmill/wasmill/core/vfs"
-	"github.com/wasmill/wasmill/raftstore"
+	"github.com/wasmill/wasmill/raftstore/snapshot"
+	"github.com/wasmill/wasmill/raftstore/stable"
+	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
 // childDir makes this test binary a broker's metadata that writes until it is killed.
@@ -35,7 +36,7 @@ func TestMain(m *testing.M) {
 
 // child creates topics and prints the name of each one that was acknowledged.
 func child(dir string) {
-	stable, err := raftstore.OpenStable(filepath.Join(dir, "stable.db"))
+	stable, err := stable.Open(filepath.Join(dir, "stable.db"))
 	if err == nil {
 		var s *Store
 		s, err = Open(Options{Dir: filepath.Join(dir, "metadata"), ID: "1", Stable: stable, SnapshotEvery: 8})
@@ -55,12 +56,12 @@ type fixture struct {
 	*Store
 	t      *testing.T
 	dir    string
-	stable *raftstore.Stable
+	stable *stable.Store
 }
 
 func openFixture(t *testing.T, dir string) *fixture {
 	t.Helper()
-	stable, err := raftstore.OpenStable(filepath.Join(dir, "stable.db"))
+	stable, err := stable.Open(filepath.Join(dir, "stable.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +200,7 @@ func TestStoreRefusesANewerSnapshot(t *testing.T) {
 	f.close()
 
 	data[8]++
-	snapshots, err := raftstore.OpenSnapshots(vfs.OS(), filepath.Join(f.dir, "metadata", "snapshots"), 2)
+	snapshots, err := snapshot.Open(vfs.OS(), filepath.Join(f.dir, "metadata", "snapshots"), snapshot.Options{Retain: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +219,7 @@ func TestStoreRefusesANewerSnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	stable, err := raftstore.OpenStable(filepath.Join(f.dir, "stable.db"))
+	stable, err := stable.Open(filepath.Join(f.dir, "stable.db"))
 	if err != nil {
 		t.Fatal(err)
 	}

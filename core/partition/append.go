@@ -11,7 +11,7 @@ import (
 
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/record"
-	"github.com/wasmill/wasmill/raftstore"
+	"github.com/wasmill/wasmill/raftstore/log"
 )
 
 const (
@@ -244,7 +244,7 @@ func (p *Partition) await(f *flight, hasData bool) (Appended, error) {
 // raftError translates Raft's refusals.
 func (p *Partition) raftError(err error) error {
 	switch {
-	case p.log.Failed() != nil, errors.Is(err, raftstore.ErrDiskFull):
+	case p.log.Failed() != nil, errors.Is(err, log.ErrDiskFull):
 		return p.storageError("append", err)
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipLost),
 		errors.Is(err, raft.ErrLeadershipTransferInProgress):
@@ -258,7 +258,7 @@ func (p *Partition) raftError(err error) error {
 
 // storageError tells a full disk, which passes, from a failed one, which does not.
 func (p *Partition) storageError(op string, err error) error {
-	if errors.Is(err, raftstore.ErrDiskFull) {
+	if errors.Is(err, log.ErrDiskFull) {
 		return errcode.New(errcode.DiskFull,
 			"%s %s: the disk is full; reads go on, free space or lower retention.bytes and retry: %w", op, p.name, err).
 			With("retry_after_ms", 1000)

@@ -4,15 +4,17 @@ import (
 	"errors"
 
 	"github.com/wasmill/wasmill/core/errcode"
-	"github.com/wasmill/wasmill/raftstore"
+	raftgroup "github.com/wasmill/wasmill/raftstore/group"
+	"github.com/wasmill/wasmill/raftstore/log"
+	"github.com/wasmill/wasmill/raftstore/snapshot"
 )
 
 // IsDamage tells whether Open failed because of what lies in the partition's own directory, which
 // concerns this partition alone, and not for want of space, permissions or the like.
 func IsDamage(err error) bool {
-	var corruption *raftstore.CorruptionError
-	return errors.As(err, &corruption) || errors.Is(err, ErrLogShort) || errors.Is(err, raftstore.ErrLogLost) ||
-		errors.Is(err, raftstore.ErrHistoryGap) || errors.Is(err, raftstore.ErrSnapshotCorrupt)
+	var corruption *log.CorruptionError
+	return errors.As(err, &corruption) || errors.Is(err, ErrLogShort) || errors.Is(err, raftgroup.ErrLogLost) ||
+		errors.Is(err, raftgroup.ErrHistoryGap) || errors.Is(err, snapshot.ErrCorrupt)
 }
 
 // Damaged stands in for a partition that cannot be opened, so that the others of the broker serve: it

@@ -8,14 +8,14 @@ import (
 	"time"
 
 	"github.com/wasmill/wasmill/core/errcode"
-	"github.com/wasmill/wasmill/core/vfs"
-	"github.com/wasmill/wasmill/raftstore"
+	"github.com/wasmill/wasmill/raftstore/log"
+	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
 // TestDamagedPartitionAnswersWithTheReason: every call is safe on a partition that could not be opened.
 func TestDamagedPartitionAnswersWithTheReason(t *testing.T) {
-	cause := &raftstore.CorruptionError{File: "data/0/7.segment", Pos: 4096, Reason: "checksum"}
-	if !IsDamage(cause) || IsDamage(raftstore.ErrDiskFull) || IsDamage(nil) {
+	cause := &log.CorruptionError{File: "data/0/7.segment", Pos: 4096, Reason: "checksum"}
+	if !IsDamage(cause) || IsDamage(log.ErrDiskFull) || IsDamage(nil) {
 		t.Fatal("damage is not told from other failures")
 	}
 	p := Damaged(Options{Name: "orders/0", FS: vfs.NewMem(), Dir: "data/0", Logger: slog.New(slog.DiscardHandler)}, cause)

@@ -7,7 +7,7 @@ import (
 
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/record"
-	"github.com/wasmill/wasmill/raftstore"
+	"github.com/wasmill/wasmill/raftstore/log"
 )
 
 // Bounds is where a partition's readable records begin and end.
@@ -47,7 +47,7 @@ func (p *Partition) Fetch(dst []byte, offset int64, maxBytes int) (Fetched, erro
 		return f, nil
 	}
 	out, err := p.log.Read(dst, offset, b.HighWatermark, maxBytes)
-	if errors.Is(err, raftstore.ErrOffsetOutOfRange) { // retention overtook us
+	if errors.Is(err, log.ErrOffsetOutOfRange) { // retention overtook us
 		return f, p.outOfRange(offset, p.Bounds())
 	}
 	if err != nil {
@@ -91,7 +91,7 @@ func (p *Partition) outOfRange(offset int64, b Bounds) error {
 
 func (p *Partition) readError(offset int64, err error) error {
 	p.logger.Error("read failed", "partition", p.name, "offset", offset, "error", err)
-	var damage *raftstore.CorruptionError
+	var damage *log.CorruptionError
 	if errors.As(err, &damage) {
 		return errcode.New(errcode.CorruptMessage,
 			"fetch %s at offset %d: the log on disk is damaged (%w); run `wasmill log verify` and restore the file from a replica or backup",

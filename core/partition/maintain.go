@@ -7,7 +7,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"github.com/wasmill/wasmill/raftstore"
+	"github.com/wasmill/wasmill/raftstore/log"
 )
 
 // Rolled tells whether a segment was sealed since the last Maintain.
@@ -55,7 +55,7 @@ func (p *Partition) Snapshot() error {
 // for those that are not reserved, so that a full disk cannot keep retention from making space.
 func (p *Partition) trim(now time.Time) error {
 	c := p.config.Load()
-	to := p.log.RetentionOffset(raftstore.Retention{
+	to := p.log.RetentionOffset(log.Retention{
 		MaxBytes: max(c.RetentionBytes, 0), MaxAge: max(c.RetentionAge, 0), Now: now,
 	})
 	to = min(to, p.highWatermark.Load())
@@ -86,7 +86,7 @@ func (p *Partition) dropSegments(now time.Time) error {
 	if !ok {
 		return nil
 	}
-	trimmed, err := p.log.Retain(raftstore.Retention{BeforeOffset: p.logStart.Load(), Now: now}, index)
+	trimmed, err := p.log.Retain(log.Retention{BeforeOffset: p.logStart.Load(), Now: now}, index)
 	if err != nil {
 		return fmt.Errorf("retention of %s: %w", p.name, err)
 	}

@@ -3,7 +3,7 @@
 // producers and marks, serves reads below the high watermark and drops what retention has given up.
 //
 // The way of a write: Append checks sequences and order under one lock (append.go, admit.go), Raft
-// hands the entry to raftstore.Log, which assigns base offsets and makes it durable, and then to fsm
+// hands the entry to log.Log, which assigns base offsets and makes it durable, and then to fsm
 // (fsm.go), which advances the state (state.go) and the high watermark.
 //
 // Locks: mu before stateMu; waitMu and stateMu are never held together with I/O.
@@ -22,8 +22,11 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/wasmill/wasmill/core/errcode"
-	"github.com/wasmill/wasmill/core/vfs"
-	"github.com/wasmill/wasmill/raftstore"
+	raftgroup "github.com/wasmill/wasmill/raftstore/group"
+	"github.com/wasmill/wasmill/raftstore/log"
+	"github.com/wasmill/wasmill/raftstore/snapshot"
+	"github.com/wasmill/wasmill/raftstore/transport"
+	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
 // Options open a partition.
@@ -34,17 +37,17 @@ type Options struct {
 	Dir      string // the partition's own directory; made when missing
 	ID       raft.ServerID
 	Stable   raft.StableStore
-	Recycler *raftstore.Recycler // may be nil
+	Recycler *log.Recycler // may be nil
 	Config   Config
 	Logger   *slog.Logger
-	Observer raftstore.LogObserver // may be nil
-	OnRoll   func()                // a segment was sealed: Maintain is due; must not block
+	Observer log.Observer // may be nil
+	OnRoll   func()       // a segment was sealed: Maintain is due; must not block
 }
 
 // Config is what a topic's configuration says about each of its partitions.
 type Config struct {
 	SegmentBytes   int64
-	Flush          raftstore.FlushMode
+	Flush          log.FlushMode
 	RetentionBytes int64         // -1: no limit
 	RetentionAge   time.Duration // -1: no limit
 }
@@ -55,9 +58,9 @@ type Partition struct {
 	dir      string
 	fs       vfs.FS
 	logger   *slog.Logger
-	log      *raftstore.Log
-	snaps    *raftstore.Snapshots
-	group    *raftstore.Group
+	log      *log.Log
+	snaps    *snapshot.Store
+	group    *raftgroup.Group
 	raft     *raft.Raft
 	appender appender
 	config   atomic.Pointer[Config]
@@ -102,9 +105,9 @@ func Open(o Options) (*Partition, error) {
 	if err := p.openStores(o); err != nil {
 		return nil, fmt.Errorf("open partition %s: %w", o.Name, errors.Join(err, p.closeStores()))
 	}
-	group, err := raftstore.StartGroup(raftstore.GroupOptions{
+	group, err := raftgroup.Start(raftgroup.Options{
 		Name: o.Group, ID: o.ID, Log: p.log, Stable: o.Stable, Snapshots: p.snaps,
-		Transport: raftstore.NewLocalTransport(o.ID), FSM: fsm{p}, Logger: o.Logger,
+		Transport: transport.NewLocal(o.ID), FSM: fsm{p}, Logger: o.Logger,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open partition %s: %w", o.Name, errors.Join(err, p.closeStores()))
@@ -130,14 +133,15 @@ func (p *Partition) openStores(o Options) (err error) {
 	if err = vfs.MkdirAllSynced(o.FS, o.Dir); err != nil {
 		return err
 	}
-	p.log, err = raftstore.OpenLog(o.FS, o.Dir, raftstore.LogOptions{
+	p.log, err = log.Open(o.FS, o.Dir, log.Options{
 		SegmentBytes: o.Config.SegmentBytes, Flush: o.Config.Flush, Recycler: o.Recycler,
 		Logger: p.logger, Observer: o.Observer, OnFailed: p.fail, OnRoll: p.onRoll,
 	})
 	if err != nil {
 		return err
 	}
-	if p.snaps, err = raftstore.OpenSnapshots(o.FS, path.Join(o.Dir, "snapshots"), 2); err != nil {
+	p.snaps, err = snapshot.Open(o.FS, path.Join(o.Dir, "snapshots"), snapshot.Options{Retain: 2, Logger: p.logger})
+	if err != nil {
 		return err
 	}
 	return p.checkEnd()

@@ -19,8 +19,8 @@ import (
 
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/record"
-	"github.com/wasmill/wasmill/core/vfs"
-	"github.com/wasmill/wasmill/raftstore"
+	"github.com/wasmill/wasmill/raftstore/log"
+	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -469,15 +469,15 @@ func TestFailedSyncStopsThePartition(t *testing.T) {
 // TestCrash loses power at random moments, with and without the sync that an acknowledgement stands
 // for. The second is the deliberately broken variant: the check must notice it.
 func TestCrash(t *testing.T) {
-	if lost := crashOften(t, raftstore.FlushFsync); lost != 0 {
+	if lost := crashOften(t, log.FlushFsync); lost != 0 {
 		t.Errorf("%d acknowledged records were lost", lost)
 	}
-	if lost := crashOften(t, raftstore.FlushRelaxed); lost == 0 {
+	if lost := crashOften(t, log.FlushRelaxed); lost == 0 {
 		t.Error("without fsync nothing was ever lost: this test proves nothing")
 	}
 }
 
-func crashOften(t *testing.T, flush raftstore.FlushMode) (lost int) {
+func crashOften(t *testing.T, flush log.FlushMode) (lost int) {
 	const seed = 7
 	rng := rand.New(rand.NewSource(seed))
 	t.Logf("seed %d", seed)

@@ -10,7 +10,7 @@ import (
 
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/record"
-	"github.com/wasmill/wasmill/core/vfs"
+	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
 // TestRetentionUnderReaders drops segments under slow readers, followers and look-ups by time: each read

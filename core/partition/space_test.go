@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/wasmill/wasmill/core/errcode"
-	"github.com/wasmill/wasmill/core/vfs"
+	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
 // ballast takes space of the file system until it is removed.

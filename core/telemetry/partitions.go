@@ -8,7 +8,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
-	"github.com/wasmill/wasmill/raftstore"
+	"github.com/wasmill/wasmill/raftstore/log"
 )
 
 // PartitionStat is where one partition of this broker stands.
@@ -50,19 +50,19 @@ func (t *Telemetry) newPartitionCell(k partitionKey) *partitionCell {
 }
 
 // Log implements broker.Observer. It is called when a partition is opened.
-func (t *Telemetry) Log(topic string, partition int32) raftstore.LogObserver {
+func (t *Telemetry) Log(topic string, partition int32) log.Observer {
 	c := t.partitions.of(partitionKey{topic, partition})
 	c.listed.Store(false) // a topic of this name may have gone: the cell stays until the new one is listed
 	return c
 }
 
-// Appended implements raftstore.LogObserver.
+// Appended implements log.Observer.
 func (c *partitionCell) Appended(entries int, bytes int64) {
 	c.entries.Add(int64(entries))
 	c.bytes.Add(bytes)
 }
 
-// Synced implements raftstore.LogObserver.
+// Synced implements log.Observer.
 func (c *partitionCell) Synced(took time.Duration) {
 	c.syncs.Add(1)
 	c.telemetry.Stage(stageSync, took)

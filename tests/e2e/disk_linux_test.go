@@ -16,7 +16,7 @@ import (
 )
 
 // smallDisk mounts a file system of its own. Without the right to, the test is told so and ends: the
-// same faults are injected below the broker in the tests of core/partition and raftstore.
+// same faults are injected below the broker in the tests of core/partition and raftstore/log.
 func smallDisk(t *testing.T, options string) (dir string, ok bool) {
 	t.Helper()
 	dir = t.TempDir()

@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wasmill/wasmill/core/datadir"
-	"github.com/wasmill/wasmill/core/vfs"
-	"github.com/wasmill/wasmill/raftstore"
+	"github.com/wasmill/wasmill/raftstore/log"
+	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
 // ErrDamaged is returned by log verify when a log has faults.
@@ -181,7 +181,7 @@ func (a *app) verifyLogs(dirs []string, f *logFlags) (err error) {
 		if err != nil {
 			return err
 		}
-		r, err := raftstore.VerifyLog(vfs.OS(), filepath.ToSlash(dir))
+		r, err := log.Verify(vfs.OS(), filepath.ToSlash(dir))
 		if err = errors.Join(err, lock.Close()); err != nil {
 			return err
 		}
@@ -201,7 +201,7 @@ func (a *app) verifyLogs(dirs []string, f *logFlags) (err error) {
 	return err
 }
 
-func reportOf(dir string, r raftstore.Report) verified {
+func reportOf(dir string, r log.Report) verified {
 	v := verified{
 		Dir: dir, Segments: r.Segments, Frames: r.Frames, Batches: r.Batches, Bytes: r.Bytes,
 		FirstIndex: r.FirstIndex, LastIndex: r.LastIndex, StartOffset: r.StartOffset, EndOffset: r.EndOffset,
@@ -260,7 +260,7 @@ func (a *app) logDump() *cobra.Command {
 			}
 			d.w = bufio.NewWriter(a.Out)
 			d.json = a.json
-			err = raftstore.DumpLog(vfs.OS(), filepath.ToSlash(dir), d.frame)
+			err = log.Dump(vfs.OS(), filepath.ToSlash(dir), d.frame)
 			if errors.Is(err, errEnough) {
 				err = nil
 			}

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/wasmill/wasmill/core/record"
-	"github.com/wasmill/wasmill/raftstore"
+	"github.com/wasmill/wasmill/raftstore/log"
 	client "github.com/wasmill/wasmill/sdk/client/go"
 )
 
@@ -54,7 +54,7 @@ type dumpedBatch struct {
 }
 
 // frame writes one frame; errEnough ends the dump.
-func (d *dumper) frame(f raftstore.Frame) error {
+func (d *dumper) frame(f log.Frame) error {
 	if f.NextOffset <= d.from && d.from > 0 {
 		return nil
 	}

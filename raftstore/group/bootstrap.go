@@ -1,0 +1,105 @@
+package group
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/hashicorp/raft"
+)
+
+var (
+	// ErrLogLost says that a group has voted but has neither log nor snapshot. Starting it would begin an
+	// empty history under the old name; restore its files, or delete what is left of the group.
+	ErrLogLost = errors.New("the group's log and snapshots are gone")
+	// ErrHistoryGap says that the log begins after the newest usable snapshot ends.
+	ErrHistoryGap = errors.New("entries between the snapshot and the log are missing")
+)
+
+// bootstrap gives a group without history its first entry: a configuration with this server as the only
+// voter.
+//
+// Raft's own BootstrapCluster stores the term and then the entry, and takes a term without an entry for
+// existing state: a crash between the two would leave a group that never elects anybody. Here the entry
+// decides: no log, no snapshot and no vote means that the group has not begun. A vote is cast only after
+// the entry is durable, so a vote without a log means that the log was lost.
+func bootstrap(o Options) error {
+	last, err := o.Log.LastIndex()
+	if err != nil {
+		return fmt.Errorf("read the last index: %w", err)
+	}
+	snapshots, err := o.Snapshots.List()
+	if err != nil {
+		return fmt.Errorf("list snapshots: %w", err)
+	}
+	if last > 0 || len(snapshots) > 0 {
+		return nil
+	}
+	if term, err := storedTerm(o.Stable, voteTermKey); err != nil || term > 0 {
+		if err == nil {
+			err = fmt.Errorf("it voted in term %d: %w", term, ErrLogLost)
+		}
+		return err
+	}
+	const firstTerm = 1
+	term, err := storedTerm(o.Stable, currentTermKey)
+	if err != nil {
+		return err
+	}
+	if term < firstTerm {
+		if err := o.Stable.SetUint64([]byte(currentTermKey), firstTerm); err != nil {
+			return fmt.Errorf("store the first term: %w", err)
+		}
+	}
+	configuration := raft.Configuration{Servers: []raft.Server{
+		{Suffrage: raft.Voter, ID: o.ID, Address: o.Transport.LocalAddr()},
+	}}
+	entry := &raft.Log{Index: 1, Term: firstTerm, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(configuration)}
+	if err := o.Log.StoreLog(entry); err != nil {
+		return fmt.Errorf("store the first entry: %w", err)
+	}
+	// A log that acknowledges before it syncs must still not lose the entry that makes it a group's.
+	if l, ok := o.Log.(interface{ Sync() error }); ok {
+		if err := l.Sync(); err != nil {
+			return fmt.Errorf("sync the first entry: %w", err)
+		}
+	}
+	return nil
+}
+
+// Keys that raft uses in a stable store, and the text by which it knows that a key is missing.
+const (
+	currentTermKey = "CurrentTerm"
+	voteTermKey    = "LastVoteTerm"
+	notFound       = "not found"
+)
+
+// storedTerm is 0 if there is none. Raft knows a missing key by the text of the error, so there is no
+// other way to tell it from a failure.
+func storedTerm(s raft.StableStore, key string) (uint64, error) {
+	term, err := s.GetUint64([]byte(key))
+	if err == nil || err.Error() == notFound {
+		return term, nil
+	}
+	return 0, fmt.Errorf("read %s: %w", key, err)
+}
+
+// checkContinuity refuses what would make raft panic: a log from which entries after the newest usable
+// snapshot are missing, as when that snapshot is damaged and an older one took its place.
+func checkContinuity(log raft.LogStore, snapshots raft.SnapshotStore) error {
+	first, err := log.FirstIndex()
+	if err != nil {
+		return fmt.Errorf("read the first index: %w", err)
+	}
+	list, err := snapshots.List()
+	if err != nil {
+		return fmt.Errorf("list snapshots: %w", err)
+	}
+	covered := uint64(0)
+	if len(list) > 0 {
+		covered = list[0].Index
+	}
+	if first > covered+1 {
+		return fmt.Errorf("log begins at index %d, snapshot ends at %d: %w", first, covered, ErrHistoryGap)
+	}
+	return nil
+}

@@ -1,0 +1,163 @@
+package log
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"sync"
+
+	"github.com/wasmill/wasmill/raftstore/vfs"
+)
+
+// Recycler keeps dropped segment files for reuse by any log of the same file system: writing over pages
+// that a file has is several times faster than extending it. Safe for concurrent use.
+//
+// A file must never be in use under two names. It is offered only when its move here is durable, and
+// used only when its move away is; a crash in between leaves names that Open removes.
+type Recycler struct {
+	fs       vfs.FS
+	dir      string
+	maxBytes int64
+
+	mu    sync.Mutex // not held while the file system works
+	free  []recycledFile
+	bytes int64  // of free, and of files on their way in
+	last  uint64 // the number used last in a name
+}
+
+type recycledFile struct {
+	name string
+	size int64
+}
+
+const freeSuffix = ".free"
+
+// OpenRecycler takes over the files in dir, making it if it is missing. It keeps at most maxBytes.
+func OpenRecycler(fsys vfs.FS, dir string, maxBytes int64) (*Recycler, error) {
+	r := &Recycler{fs: fsys, dir: dir, maxBytes: maxBytes}
+	if err := vfs.MkdirAllSynced(fsys, dir); err != nil {
+		return nil, fmt.Errorf("open recycler: %w", err)
+	}
+	entries, err := fsys.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open recycler: %w", err)
+	}
+	for _, e := range entries {
+		name := path.Join(dir, e.Name())
+		number, ok := parseSequence(name, freeSuffix)
+		if !ok {
+			continue
+		}
+		info, err := fsys.Stat(name)
+		if err != nil {
+			return nil, fmt.Errorf("open recycler: %w", err)
+		}
+		r.last = max(r.last, number)
+		if r.bytes+info.Size() > maxBytes || info.Size() < 2*segmentHeaderSize {
+			if err := fsys.Remove(name); err != nil {
+				return nil, fmt.Errorf("open recycler: %w", err)
+			}
+			continue
+		}
+		r.bytes += info.Size()
+		r.free = append(r.free, recycledFile{name, info.Size()})
+	}
+	return r, nil
+}
+
+// Bytes is what the recycler keeps.
+func (r *Recycler) Bytes() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.bytes
+}
+
+// put takes the file over and tells whether it did; otherwise the file is still the caller's.
+func (r *Recycler) put(name string) bool {
+	info, err := r.fs.Stat(name)
+	if err != nil {
+		return false
+	}
+	r.mu.Lock()
+	evicted, ok := r.makeRoomLocked(info.Size())
+	if !ok {
+		r.mu.Unlock()
+		return false
+	}
+	r.bytes += info.Size()
+	r.last++
+	f := recycledFile{sequenceName(r.dir, r.last, freeSuffix), info.Size()}
+	r.mu.Unlock()
+
+	for _, small := range evicted {
+		_ = r.fs.Remove(small.name) // what stays is found by the next OpenRecycler
+	}
+	err = r.fs.Rename(name, f.name)
+	moved := err == nil
+	if moved {
+		err = errors.Join(r.fs.SyncDir(path.Dir(name)), r.fs.SyncDir(r.dir))
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil {
+		r.bytes -= f.size // where it is now, the next OpenRecycler decides
+		return moved
+	}
+	r.free = append(r.free, f)
+	return true
+}
+
+// makeRoomLocked gives up smaller files for a larger one: segments grow with their log, so small files
+// are what busy logs have left behind and will not ask for again.
+func (r *Recycler) makeRoomLocked(size int64) (evicted []recycledFile, ok bool) {
+	slices.SortStableFunc(r.free, func(a, b recycledFile) int { return cmp.Compare(a.size, b.size) })
+	n, bytes := 0, r.bytes
+	for bytes+size > r.maxBytes && n < len(r.free) && r.free[n].size < size {
+		bytes -= r.free[n].size
+		n++
+	}
+	if bytes+size > r.maxBytes {
+		return nil, false
+	}
+	evicted = slices.Clone(r.free[:n])
+	r.free, r.bytes = slices.Delete(r.free, 0, n), bytes
+	return evicted, true
+}
+
+// take moves the smallest fitting file to name and opens it: at least size bytes large, but not more
+// than twice that. Returns nil if there is none.
+func (r *Recycler) take(size int64, name string) (vfs.File, int64, error) {
+	r.mu.Lock()
+	best := -1
+	for i, f := range r.free {
+		if f.size >= size && f.size <= 2*size && (best < 0 || f.size < r.free[best].size) {
+			best = i
+		}
+	}
+	if best < 0 {
+		r.mu.Unlock()
+		return nil, 0, nil
+	}
+	f := r.free[best]
+	r.free = slices.Delete(r.free, best, best+1)
+	r.bytes -= f.size
+	r.mu.Unlock()
+
+	if err := r.fs.Rename(f.name, name); err != nil {
+		return nil, 0, fmt.Errorf("take recycled file: %w", err)
+	}
+	file, err := r.fs.Open(name)
+	if err == nil {
+		// Before it is written to, it must be gone from here for good.
+		if err = r.fs.SyncDir(r.dir); err != nil {
+			_ = file.Close()
+		}
+	}
+	if err != nil {
+		_ = r.fs.Remove(name) // or the next Open does
+		return nil, 0, fmt.Errorf("take recycled file: %w", err)
+	}
+	return file, f.size, nil
+}
