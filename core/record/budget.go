@@ -24,7 +24,8 @@ var ErrBusy = errors.New("compressed batches wait to be unpacked")
 // Budget keeps clients from making a process unpack many batches at once that grow out of all
 // proportion. How much a batch unpacks to is known only afterwards: it first gets a small share, and
 // when that does not suffice waits for as much as its limit allows, and is unpacked anew. Whoever holds
-// a share must not wait for another one. Safe for concurrent use.
+// a share must not wait for another one: two that did could wait for each other without end. Safe for
+// concurrent use.
 type Budget struct {
 	bytes *semaphore.Weighted
 	most  int64
@@ -38,93 +39,52 @@ func NewBudget() *Budget {
 
 func compressed(b Batch) bool { return len(b) >= HeaderSize && b.Codec() != CodecNone }
 
-// ValidateProduced is batch.ValidateProduced within the budget. ErrBusy when ctx ends first.
+// ValidateProduced is batch.ValidateProduced within the budget. ErrBusy when ctx ends first. An Unpacked
+// keeps the records besides.
 func (b *Budget) ValidateProduced(ctx context.Context, batch Batch, limits Limits) error {
 	if !compressed(batch) {
 		return batch.ValidateProduced(limits)
 	}
-	share, err := b.unpack(ctx, limits, batch.ValidateProduced)
+	share, err := b.unpack(ctx, limits, b.acquire, batch.ValidateProduced)
 	b.bytes.Release(share)
 	return err
 }
 
+// acquire takes n bytes of the budget, and waits for them until ctx ends.
+func (b *Budget) acquire(ctx context.Context, n int64) error {
+	if b.bytes.TryAcquire(n) {
+		return nil
+	}
+	if err := b.bytes.Acquire(ctx, n); err != nil {
+		return fmt.Errorf("%w: %w", ErrBusy, err)
+	}
+	return nil
+}
+
+// acquireFunc takes bytes of a budget.
+type acquireFunc func(ctx context.Context, n int64) error
+
 // unpack calls read with a small share of the budget, and again with as much as the limits allow if that
 // does not suffice. The share stands after a success: the caller gives it back. After an error it is 0.
-func (b *Budget) unpack(ctx context.Context, limits Limits, read func(Limits) error) (share int64, err error) {
+func (b *Budget) unpack(ctx context.Context, limits Limits, acquire acquireFunc, read func(Limits) error) (share int64, err error) {
 	most := limits.orDefault().MaxDecompressedBytes
 	limits.MaxDecompressedBytes = min(budgetSmall, most)
-	share, err = b.within(ctx, limits, read)
+	share, err = b.within(ctx, limits, acquire, read)
 	if limits.MaxDecompressedBytes < most && errors.Is(err, ErrDecompressedTooLarge) {
 		limits.MaxDecompressedBytes = most
-		share, err = b.within(ctx, limits, read)
+		share, err = b.within(ctx, limits, acquire, read)
 	}
 	return share, err
 }
 
-func (b *Budget) within(ctx context.Context, limits Limits, read func(Limits) error) (share int64, err error) {
+func (b *Budget) within(ctx context.Context, limits Limits, acquire acquireFunc, read func(Limits) error) (share int64, err error) {
 	share = min(int64(limits.MaxDecompressedBytes), b.most)
-	if !b.bytes.TryAcquire(share) {
-		if err := b.bytes.Acquire(ctx, share); err != nil {
-			return 0, fmt.Errorf("%w: %w", ErrBusy, err)
-		}
+	if err := acquire(ctx, share); err != nil {
+		return 0, err
 	}
 	if err := read(limits); err != nil {
 		b.bytes.Release(share)
 		return 0, err
 	}
 	return share, nil
-}
-
-// Unpacker decodes batches within a Budget, one at a time. The zero value works. Not for concurrent use.
-type Unpacker struct {
-	// Records are those of the batch decoded last. They alias it or the Unpacker's memory, and are valid
-	// until Release.
-	Records []Record
-
-	budget *Budget
-	share  int64
-	used   *Decoder // by the batch at hand
-	plain  Decoder
-	small  *Decoder
-}
-
-// Decode reads a batch's records; after a success they are to be given back with Release. Errors: those
-// of Decoder, and ErrBusy.
-func (u *Unpacker) Decode(ctx context.Context, b *Budget, batch Batch) (err error) {
-	u.budget, u.share, u.used = b, 0, &u.plain
-	if !compressed(batch) {
-		u.Records, err = u.used.Decode(batch, u.Records[:0])
-		return err
-	}
-	u.share, err = b.unpack(ctx, DefaultLimits(), func(limits Limits) (err error) {
-		u.choose(limits)
-		u.Records, err = u.used.Decode(batch, u.Records[:0])
-		return err
-	})
-	return err
-}
-
-// choose takes the decoder for batches that unpack to little, or one that is not kept: giants are rare.
-func (u *Unpacker) choose(limits Limits) {
-	switch {
-	case limits.MaxDecompressedBytes > budgetSmall:
-		u.used = NewDecoder(limits)
-	case u.small == nil:
-		u.small = NewDecoder(limits)
-		fallthrough
-	default:
-		u.used = u.small
-	}
-}
-
-// Cursor walks over the batch that was decoded last, before Release.
-func (u *Unpacker) Cursor(batch Batch) (Cursor, error) { return u.used.Cursor(batch) }
-
-// Release gives back what the last successful Decode took of the budget.
-func (u *Unpacker) Release() {
-	if u.used != &u.plain && u.used != u.small {
-		clear(u.Records) // they would keep a giant's memory
-	}
-	u.budget.bytes.Release(u.share)
-	u.used, u.share = nil, 0
 }

@@ -125,6 +125,39 @@ func (w *Builder) AppendRaw(c *Cursor) {
 	w.added(c.offsetDelta, c.Timestamp())
 }
 
+// Replace begins a batch that replaces d: as ResetLike of its batch; for a Draft, an uncompressed or
+// compressed batch as the draft says, that spans the offsets of all its records.
+func (w *Builder) Replace(d *Decoded) {
+	if d.batch != nil {
+		w.ResetLike(d.batch)
+		return
+	}
+	w.Reset(BuilderOptions{Codec: d.codec, KeepDeltas: true})
+	if n := len(d.Records); n > 0 {
+		w.forcedLast = int64(n - 1)
+		w.baseTimestamp, w.baseIsSet = d.Records[0].Timestamp, true
+	}
+}
+
+// AppendFrom adds record i of d as it is, by its encoded bytes if there are any. The builder must have
+// been reset with Replace of d.
+func (w *Builder) AppendFrom(d *Decoded, i int) {
+	if d.batch == nil {
+		w.Append(d.Records[i])
+		return
+	}
+	w.start()
+	if !w.like || d.batch.BaseTimestamp() != w.baseTimestamp {
+		w.misuse("record of another batch than Replace was given")
+		return
+	}
+	raw, r := d.raw(i), &d.Records[i]
+	if w.admit(r.OffsetDelta, len(raw)) {
+		w.section = append(w.section, raw...)
+		w.added(r.OffsetDelta, r.Timestamp)
+	}
+}
+
 // start makes the zero Builder usable.
 func (w *Builder) start() {
 	if !w.started {

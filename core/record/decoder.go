@@ -23,6 +23,8 @@ type Decoder struct {
 	limits  Limits
 	scratch []byte
 	headers []RecordHeader
+	records []byte // the encoded records of the batch decoded last, uncompressed
+	ends    []int  // where each of them ends in records
 }
 
 // NewDecoder returns a decoder that refuses batches over the limits.
@@ -38,7 +40,22 @@ func (d *Decoder) release() {
 // Decode appends the records of b to dst, growing it when its capacity does not suffice. Keys,
 // values and headers alias b or the decoder and are valid until the decoder's next call. On error
 // dst comes back as it was.
-func (d *Decoder) Decode(b Batch, dst []Record) ([]Record, error) {
+func (d *Decoder) Decode(b Batch, dst []Record) ([]Record, error) { return d.decode(b, dst, false) }
+
+// decodeProduced is ValidateProduced and Decode in one walk over the records.
+func (d *Decoder) decodeProduced(b Batch, dst []Record, l Limits) ([]Record, error) {
+	d.limits = l.orDefault()
+	if err := b.checkHeader(&d.limits); err != nil {
+		return dst, err
+	}
+	if err := b.checkProducedHeader(); err != nil {
+		return dst, err
+	}
+	return d.decode(b, dst, true)
+}
+
+// decode is Decode; produced demands that offset deltas equal the records' places.
+func (d *Decoder) decode(b Batch, dst []Record, produced bool) ([]Record, error) {
 	c, err := d.Cursor(b)
 	if err != nil {
 		return dst, err
@@ -47,16 +64,19 @@ func (d *Decoder) Decode(b Batch, dst []Record) ([]Record, error) {
 		d.headers = nil
 	}
 	headers := d.headers[:0]
+	d.ends = slices.Grow(d.ends[:0], c.count)
 	out := slices.Grow(dst, c.count)
 	for c.Next() {
+		if produced && !c.checkDelta(int64(c.index), int64(c.index)) {
+			break
+		}
 		r := Record{
 			OffsetDelta: c.offsetDelta, Attributes: c.attributes, Timestamp: c.Timestamp(),
 			Key: c.key, Value: c.value,
 		}
 		if c.headerCount > 0 {
 			from := len(headers)
-			if from+int(c.headerCount) > d.limits.MaxBatchHeaders {
-				c.fail(ErrTooLarge, "over %d headers in the batch", d.limits.MaxBatchHeaders)
+			if !c.checkHeaderCount(from+int(c.headerCount), d.limits.MaxBatchHeaders) {
 				break
 			}
 			if headers, err = c.AppendHeaders(headers); err != nil {
@@ -65,8 +85,9 @@ func (d *Decoder) Decode(b Batch, dst []Record) ([]Record, error) {
 			r.Headers = headers[from:len(headers):len(headers)]
 		}
 		out = append(out, r)
+		d.ends = append(d.ends, c.end)
 	}
-	d.headers = headers
+	d.headers, d.records = headers, c.section
 	if c.err != nil {
 		return dst, c.err
 	}

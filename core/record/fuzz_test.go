@@ -75,6 +75,7 @@ func checkAnyBatch(t *testing.T, b Batch) {
 	if cap(d.scratch) > 2*fuzzLimits.MaxDecompressedBytes || cap(records) > 2*fuzzLimits.MaxRecords || cap(d.headers) > 2*fuzzLimits.MaxBatchHeaders {
 		t.Fatalf("memory of %d bytes, %d records, %d headers", cap(d.scratch), cap(records), cap(d.headers))
 	}
+	checkUnpacked(t, new(Unpacked), b, fuzzLimits)
 	if valid != nil {
 		return
 	}

@@ -111,26 +111,37 @@ func (b Batch) checkRecords(l *Limits, produced bool) error {
 func (c *Cursor) check(last int32, maxBatchHeaders int, contiguous bool) error {
 	headers, least := 0, int64(0)
 	for c.Next() {
-		delta := int64(c.offsetDelta)
 		most := int64(last)
 		if contiguous {
 			most = least
 		}
-		if delta < least || delta > most {
-			c.fail(ErrOffsets, "offset delta %d, expected %d to %d", delta, least, most)
+		if !c.checkDelta(least, most) {
 			break
 		}
-		least = delta + 1
+		least = int64(c.offsetDelta) + 1
 		if c.headerCount == 0 {
 			continue
 		}
-		if headers += int(c.headerCount); headers > maxBatchHeaders {
-			c.fail(ErrTooLarge, "%d headers in the batch so far, the limit is %d", headers, maxBatchHeaders)
-			break
-		}
-		if !c.checkHeaders() {
+		headers += int(c.headerCount)
+		if !c.checkHeaderCount(headers, maxBatchHeaders) || !c.checkHeaders() {
 			break
 		}
 	}
 	return c.err
+}
+
+// checkDelta checks the current record's offset delta.
+func (c *Cursor) checkDelta(least, most int64) bool {
+	if delta := int64(c.offsetDelta); delta < least || delta > most {
+		return c.fail(ErrOffsets, "offset delta %d, expected %d to %d", delta, least, most)
+	}
+	return true
+}
+
+// checkHeaderCount checks the number of headers in the batch up to the current record.
+func (c *Cursor) checkHeaderCount(n, most int) bool {
+	if n > most {
+		return c.fail(ErrTooLarge, "%d headers in the batch so far, the limit is %d", n, most)
+	}
+	return true
 }

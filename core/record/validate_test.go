@@ -200,6 +200,7 @@ func TestValidateProduced(t *testing.T) {
 			if err := c.b.ValidateProduced(Limits{}); !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
 				t.Fatalf("got %v, want %v", err, c.want)
 			}
+			checkUnpacked(t, new(Unpacked), c.b, Limits{})
 		})
 	}
 }
