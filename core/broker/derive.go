@@ -18,9 +18,9 @@ import (
 const (
 	// deriveBytes is how much of its source a derivation takes at a time.
 	deriveBytes = 1 << 20
-	// checkpointEvery is how often a busy derivation writes down how far it has come. A restart runs
+	// saveEvery is how often a busy derivation writes down how far it has come. A restart runs
 	// what came after again, and the outputs refuse what they have already.
-	checkpointEvery = time.Second
+	saveEvery = time.Second
 	// A derivation that fails tries again after a pause that doubles up to the longest.
 	firstPause, longestPause = 50 * time.Millisecond, 5 * time.Second
 )
@@ -44,21 +44,21 @@ type derivation struct {
 // deriveTask follows one source partition.
 //
 // Exactly once: what a stretch of the source becomes is written to each output partition in one entry
-// together with a mark that says up to which source offset that partition has everything. A stretch
+// together with a position that says up to which source offset that partition has everything. A stretch
 // that is run again, after a crash or an error, skips for each output partition the records below
-// its mark. The source partition keeps a mark of its own, from which a restart goes on.
+// its position. The source partition keeps one of its own, from which a restart goes on.
 type deriveTask struct {
 	b      *Broker
 	d      *derivation
 	number int32
 	source *partition.Partition
 	origin string
-	begin  int64                  // where the source begins for it while there is no mark
+	begin  int64                  // where the source begins for it while there is no position
 	next   atomic.Int64           // source offset that comes next
 	failed atomic.Pointer[string] // why it does not get on; nil when it does
 
-	checkpoint int64 // what the source partition's mark says
-	written    time.Time
+	saved   int64 // the position that the source partition has
+	written time.Time
 }
 
 // reconcile starts, replaces and stops derivations as the metadata says.
@@ -165,7 +165,7 @@ func (t *deriveTask) follow(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if !moved || time.Since(t.written) > checkpointEvery {
+		if !moved || time.Since(t.written) > saveEvery {
 			if err := t.save(ctx); err != nil {
 				return err
 			}
@@ -204,7 +204,7 @@ func (t *deriveTask) advance(ctx context.Context) (moved bool, err error) {
 	return true, nil
 }
 
-// settle decides where to begin without a mark.
+// settle decides where to begin without a position.
 func (t *deriveTask) settle(latest bool) {
 	bounds := t.source.Bounds()
 	t.begin = bounds.LogStart
@@ -216,12 +216,16 @@ func (t *deriveTask) settle(latest bool) {
 
 // resume finds where to go on.
 func (t *deriveTask) resume(ctx context.Context) error {
-	if m, ok := t.source.Mark(t.origin); ok {
-		t.checkpoint = m.Position
-		t.next.Store(m.Position)
+	saved, ok, err := t.source.Position(ctx, t.origin)
+	if err != nil {
+		return fmt.Errorf("read progress: %w", err)
+	}
+	if ok {
+		t.saved = saved.Next
+		t.next.Store(saved.Next)
 		return nil
 	}
-	t.checkpoint = -1
+	t.saved = -1
 	t.next.Store(t.begin)
 	return t.save(ctx) // a restart must not decide anew what "latest" is
 }
@@ -229,19 +233,19 @@ func (t *deriveTask) resume(ctx context.Context) error {
 // save writes the progress into the source partition.
 func (t *deriveTask) save(ctx context.Context) error {
 	next := t.next.Load()
-	if next <= t.checkpoint {
+	if next <= t.saved {
 		return nil
 	}
-	_, err := t.source.Append(ctx, partition.Append{Marks: []partition.Mark{t.mark(next)}})
+	_, err := t.source.Append(ctx, partition.Append{Positions: []partition.Position{t.position(next)}})
 	if err != nil {
 		return fmt.Errorf("save progress: %w", err)
 	}
-	t.checkpoint, t.written = next, time.Now()
+	t.saved, t.written = next, time.Now()
 	return nil
 }
 
-func (t *deriveTask) mark(next int64) partition.Mark {
-	return partition.Mark{Origin: t.origin, Kind: partition.MarkOffset, Position: next}
+func (t *deriveTask) position(next int64) partition.Position {
+	return partition.OffsetPosition(t.origin, next)
 }
 
 // derive runs one stretch of the source and writes what it becomes.
@@ -259,7 +263,7 @@ func (t *deriveTask) derive(ctx context.Context, f partition.Fetched) error {
 	}
 	// A stretch that is begun is finished: another version of the derivation might send what is missing to
 	// partitions that have theirs already, and take it for written.
-	_, err := t.b.appendRouted(context.WithoutCancel(ctx), destinations, []partition.Mark{t.mark(f.Next)}, false)
+	_, err := t.b.appendRouted(context.WithoutCancel(ctx), destinations, []partition.Position{t.position(f.Next)}, false)
 	return err
 }
 
@@ -280,12 +284,12 @@ func (t *deriveTask) transform(ctx context.Context, x *transformer, batch record
 		return batch.BaseOffset() + int64(x.Records[e.Source].OffsetDelta)
 	}
 	for _, e := range x.result.Own {
-		if err := t.add(destinations, t.d.meta.Output, t.outputPartition(e), e.Record, sourceOffset(e)); err != nil {
+		if err := t.add(ctx, destinations, t.d.meta.Output, t.outputPartition(e), e.Record, sourceOffset(e)); err != nil {
 			return err
 		}
 	}
 	for _, e := range x.result.Routed {
-		if err := t.add(destinations, e.Topic, e.Partition, e.Record, sourceOffset(e)); err != nil {
+		if err := t.add(ctx, destinations, e.Topic, e.Partition, e.Record, sourceOffset(e)); err != nil {
 			return err
 		}
 	}
@@ -306,7 +310,7 @@ func (t *deriveTask) outputPartition(e pipeline.Emitted) int32 {
 	return AnyPartition
 }
 
-func (t *deriveTask) add(destinations map[*topic]*splitter, name string, number int32, r record.Record, sourceOffset int64) error {
+func (t *deriveTask) add(ctx context.Context, destinations map[*topic]*splitter, name string, number int32, r record.Record, sourceOffset int64) error {
 	to, err := t.b.topic(name)
 	if err != nil {
 		return err
@@ -315,9 +319,9 @@ func (t *deriveTask) add(destinations map[*topic]*splitter, name string, number 
 	if s == nil {
 		s = newSplitter(to, record.CodecNone)
 		s.stick(int64(t.number))
-		s.skip = func(number int32, offset int) bool {
-			m, ok := to.partitions()[number].Mark(t.origin)
-			return ok && int64(offset) < m.Position
+		s.skip = func(number int32, offset int) (bool, error) {
+			saved, ok, err := to.partitions()[number].Position(ctx, t.origin)
+			return ok && int64(offset) < saved.Next, err
 		}
 		destinations[to] = s
 	}

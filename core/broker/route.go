@@ -41,22 +41,21 @@ func (b *Broker) addRouted(r *rewritten, e pipeline.Emitted, index int) error {
 	return s.add(e.Record, e.Partition, index)
 }
 
-// routeMarks names how far an idempotent producer's records will have been routed with this unit.
-func (b *Broker) routeMarks(t *topic, number int32, unit []chunk) []partition.Mark {
+// routePositions says how far an idempotent producer's records will have been routed with this unit.
+func (b *Broker) routePositions(t *topic, number int32, unit []chunk) []partition.Position {
 	first := unit[0].batch
 	if first.ProducerID() < 0 {
 		return nil
 	}
-	return []partition.Mark{{
-		Origin: fmt.Sprintf("route/%d/%d/%d", t.id, number, first.ProducerID()),
-		Kind:   partition.MarkSequence, Epoch: first.ProducerEpoch(), Position: int64(first.LastSequence()),
-	}}
+	return []partition.Position{
+		partition.SequencePosition(fmt.Sprintf("route/%d/%d/%d", t.id, number, first.ProducerID()), first),
+	}
 }
 
 // appendRouted writes records to other topics and returns where they went. Those that were written
-// before are only listed, with offset -1. With marks a failure keeps none of the other destinations from
+// before are only listed, with offset -1. With positions a failure keeps none of the other destinations from
 // getting theirs, as the repetition will skip what is there; without, it ends the attempt.
-func (b *Broker) appendRouted(ctx context.Context, destinations map[*topic]*splitter, marks []partition.Mark, before bool) (routed []RoutedRecord, err error) {
+func (b *Broker) appendRouted(ctx context.Context, destinations map[*topic]*splitter, positions []partition.Position, before bool) (routed []RoutedRecord, err error) {
 	if len(destinations) == 0 {
 		return nil, nil
 	}
@@ -71,10 +70,10 @@ func (b *Broker) appendRouted(ctx context.Context, destinations map[*topic]*spli
 		for p, chunks := range parts {
 			offset := int64(-1)
 			if !before {
-				offset, err = b.routeTo(ctx, t, p, chunks, marks)
+				offset, err = b.routeTo(ctx, t, p, chunks, positions)
 			}
 			switch {
-			case err != nil && len(marks) == 0:
+			case err != nil && len(positions) == 0:
 				return nil, err
 			case err != nil && failed == nil:
 				failed = err
@@ -86,8 +85,8 @@ func (b *Broker) appendRouted(ctx context.Context, destinations map[*topic]*spli
 }
 
 // routeTo writes to one partition and returns the first record's offset, -1 if it was there before.
-func (b *Broker) routeTo(ctx context.Context, t *topic, p *partition.Partition, chunks []chunk, marks []partition.Mark) (int64, error) {
-	done, err := b.append(ctx, t, p, t.numberOf(p), partition.Append{Data: joinChunks(chunks), Marks: marks})
+func (b *Broker) routeTo(ctx context.Context, t *topic, p *partition.Partition, chunks []chunk, positions []partition.Position) (int64, error) {
+	done, err := b.append(ctx, t, p, t.numberOf(p), partition.Append{Data: joinChunks(chunks), Positions: positions})
 	if err != nil {
 		known := errcode.From(err)
 		e := errcode.New(known.Code, "route to %q: %w", t.name, err)

@@ -31,7 +31,7 @@ type splitter struct {
 	limit   int   // bytes of one batch
 	keyless int32 // partition of the request's records without a key; -1 until one comes
 	// skip, if set, leaves out a record that its partition has already.
-	skip  func(number int32, index int) bool
+	skip  func(number int32, index int) (bool, error)
 	open  map[int32]*openBatch
 	parts map[*partition.Partition][]chunk
 }
@@ -90,8 +90,10 @@ func (s *splitter) add(r record.Record, number int32, index int) error {
 	if _, err := s.topic.partition(number); err != nil {
 		return err
 	}
-	if s.skip != nil && s.skip(number, index) {
-		return nil
+	if s.skip != nil {
+		if there, err := s.skip(number, index); there || err != nil {
+			return err
+		}
 	}
 	o := s.open[number]
 	if o == nil {

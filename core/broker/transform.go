@@ -57,7 +57,7 @@ func (b *Broker) appendTransformed(ctx context.Context, t *topic, p *partition.P
 			out.add(ProducedPartition{Partition: number}, err)
 			return
 		}
-		routed, err := b.appendRouted(ctx, r.destinations, b.routeMarks(t, number, unit), known.Duplicate)
+		routed, err := b.appendRouted(ctx, r.destinations, b.routePositions(t, number, unit), known.Duplicate)
 		if err != nil {
 			out.add(ProducedPartition{Partition: number}, err)
 			continue

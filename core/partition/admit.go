@@ -7,80 +7,85 @@ import (
 	"github.com/wasmill/wasmill/core/record"
 )
 
-// What is in flight counts for sequence checks as if it were written: an idempotent producer sends
-// its next batches before the first is answered. The overlay below the lock holds it.
+// What is pending counts for sequence checks as if it were written: an idempotent producer sends its next
+// batches before the first is answered. So a request is checked against the state, which has what is
+// applied, and against what is pending: appends that Raft has and that were not answered yet.
+//
+// Between the two there is an overlap. An entry is applied, then its future is answered, and only then
+// does the request's goroutine wake up and take its append out of what is pending:
+//
+//	Raft                          request A (sequence 0)       request B (sequence 1), C (0 again)
+//	applies A: the state has 0    -                            -
+//	answers A's future            -                            -
+//	-                             settle: proposal.done closed -
+//	-                             -                            B, C are checked here
+//	-                             untrack: A is not pending    -
+//
+// Checked in the overlap, A is in the state and pending too. What is settled is therefore not taken for
+// pending (duplicateOfLocked, pendingOfLocked), and what the state has already does not count either, as
+// it may be applied while its future is still to be answered.
 
-// twinLocked finds a request in flight that carries the same batch or one of the same marks.
-func (p *Partition) twinLocked(f *flight) *flight {
-	for _, m := range f.marks {
-		if t := p.flyingMarks[m.Origin]; t != nil && !t.group.settled() {
-			return t
+// duplicateOfLocked finds a pending append that carries the same batch or one of the same positions.
+func (p *Partition) duplicateOfLocked(a *pendingAppend) *pendingAppend {
+	for _, position := range a.positions {
+		if d := p.pendingPositions[position.Origin]; d != nil && !d.proposal.settled() {
+			return d
 		}
 	}
-	if f.seq.id < 0 {
+	if a.seq.id < 0 {
 		return nil
 	}
-	for _, t := range p.flying[f.seq.id] {
-		if t.seq == f.seq && !t.group.settled() {
-			return t
+	for _, d := range p.pending[a.seq.id] {
+		if d.seq == a.seq && !d.proposal.settled() {
+			return d
 		}
 	}
 	return nil
 }
 
-// flyingLocked is a producer's requests that are still to be written. Those whose outcome is known, or
-// which the state has already, are left out although their goroutines have not yet come to take them
-// out: answers come back in any order, and only what is not in the state tells what comes after it.
-func (p *Partition) flyingLocked(id int64, known *producer) []*flight {
-	return slices.DeleteFunc(slices.Clone(p.flying[id]), func(f *flight) bool {
-		if f.group.settled() {
+// pendingOfLocked is a producer's appends that are still to be written, without those whose outcome is
+// known or which the state has already: answers come back in any order, and only what is not in the
+// state decides what may come after it.
+func (p *Partition) pendingOfLocked(id int64, known *producer) []*pendingAppend {
+	return slices.DeleteFunc(slices.Clone(p.pending[id]), func(a *pendingAppend) bool {
+		if a.proposal.settled() {
 			return true
 		}
 		if known == nil {
 			return false
 		}
-		verdict, _ := known.check(f.seq)
+		verdict, _ := known.check(a.seq)
 		return verdict == admitDuplicate || verdict == refuseForgotten
 	})
 }
 
-// settled tells whether the group's outcome is known.
-func (g *group) settled() bool {
-	select {
-	case <-g.done:
-		return true
-	default:
-		return false
-	}
-}
-
-// admitLocked checks marks and sequences against what is written and what is in flight.
-func (p *Partition) admitLocked(f *flight) (Appended, error) {
+// admitLocked checks positions and sequences against what is written and what is pending.
+func (p *Partition) admitLocked(a *pendingAppend) (Appended, error) {
 	p.stateMu.RLock()
 	defer p.stateMu.RUnlock()
-	if p.allMarksSeen(f.marks) {
+	if p.allReached(a.positions) {
 		return Appended{BaseOffset: -1, Duplicate: true}, nil
 	}
-	if f.seq.id < 0 {
+	if a.seq.id < 0 {
 		return Appended{}, nil
 	}
-	known := p.state.producers[f.seq.id]
+	known := p.state.producers[a.seq.id]
 	verdict, offset, expected := admit, int64(-1), int32(0)
 	if known != nil {
-		verdict, offset = known.check(f.seq)
+		verdict, offset = known.check(a.seq)
 		expected = known.expected()
 	}
 	if verdict == admitDuplicate {
 		return Appended{BaseOffset: offset, Duplicate: true}, nil
 	}
-	if flying := p.flyingLocked(f.seq.id, known); len(flying) > 0 && verdict != refuseForgotten {
-		last := flying[len(flying)-1].seq
-		verdict, expected = checkAfter(last, f.seq), nextSequence(last.last)
+	if pending := p.pendingOfLocked(a.seq.id, known); len(pending) > 0 && verdict != refuseForgotten {
+		last := pending[len(pending)-1].seq
+		verdict, expected = checkAfter(last, a.seq), nextSequence(last.last)
 	}
-	return Appended{}, p.refusal(verdict, f.seq, expected)
+	return Appended{}, p.refusal(verdict, a.seq, expected)
 }
 
-// Peek tells what Append would answer to an idempotent producer's batch, and writes nothing: where the
+// Peek is what Append would answer to an idempotent producer's batch, without writing anything: where the
 // batch lies that it repeats, or why its sequence is refused. Whoever writes elsewhere on the batch's
 // behalf before it is appended asks first, as what follows a refused batch may not have come yet.
 // Batches of other producers are never refused.
@@ -88,16 +93,16 @@ func (p *Partition) Peek(b record.Batch) (Appended, error) {
 	if b.ProducerID() < 0 {
 		return Appended{}, nil
 	}
-	f := &flight{seq: sequenceOf(b)}
+	a := &pendingAppend{seq: sequenceOf(b)}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.twinLocked(f) != nil {
-		return Appended{}, nil // on its way: Append waits for its outcome
+	if p.duplicateOfLocked(a) != nil {
+		return Appended{}, nil // Append waits for the pending one's outcome
 	}
-	return p.admitLocked(f)
+	return p.admitLocked(a)
 }
 
-// checkAfter decides whether s may follow last, which is still on its way.
+// checkAfter decides whether s may follow last, which is pending.
 func checkAfter(last, s sequenced) admission {
 	switch {
 	case s.epoch < last.epoch:
@@ -108,14 +113,15 @@ func checkAfter(last, s sequenced) admission {
 	return refuseGap
 }
 
-func (p *Partition) allMarksSeen(marks []Mark) bool {
-	for _, m := range marks {
-		prev, ok := p.state.marks[m.Origin]
-		if !ok || !m.seen(prev.Mark) {
+// allReached reports whether there are positions and the state has all of them. The caller holds stateMu.
+func (p *Partition) allReached(positions []Position) bool {
+	for _, position := range positions {
+		saved, ok := p.state.positions[position.Origin]
+		if !ok || !position.reached(saved.Position) {
 			return false
 		}
 	}
-	return len(marks) > 0
+	return len(positions) > 0
 }
 
 func (p *Partition) refusal(v admission, s sequenced, expected int32) error {
@@ -136,41 +142,35 @@ func (p *Partition) refusal(v admission, s sequenced, expected int32) error {
 	return e.With("expected_sequence", expected)
 }
 
-// trackLocked puts a request into the overlay; untrack takes it out once its entry is applied (or
-// has failed: then what follows must be sent again too, as Kafka's clients do).
-func (p *Partition) trackLocked(f *flight) {
-	if f.seq.id >= 0 {
-		p.flying[f.seq.id] = append(p.flying[f.seq.id], f)
+// trackLocked makes an append pending; untrack ends that once its entry is applied (or has failed: then
+// what follows must be sent again too, as Kafka's clients do).
+func (p *Partition) trackLocked(a *pendingAppend) {
+	if a.seq.id >= 0 {
+		p.pending[a.seq.id] = append(p.pending[a.seq.id], a)
 	}
-	for _, m := range f.marks {
-		p.flyingMarks[m.Origin] = f
+	for _, position := range a.positions {
+		p.pendingPositions[position.Origin] = a
 	}
 }
 
-func (p *Partition) untrack(f *flight) {
-	if f.seq.id < 0 && len(f.marks) == 0 {
+func (p *Partition) untrack(a *pendingAppend) {
+	if a.seq.id < 0 && len(a.positions) == 0 {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, m := range f.marks {
-		if p.flyingMarks[m.Origin] == f {
-			delete(p.flyingMarks, m.Origin)
+	for _, position := range a.positions {
+		if p.pendingPositions[position.Origin] == a {
+			delete(p.pendingPositions, position.Origin)
 		}
 	}
-	if f.seq.id < 0 {
+	if a.seq.id < 0 {
 		return
 	}
-	rest := p.flying[f.seq.id]
-	for i, t := range rest {
-		if t == f {
-			rest = append(rest[:i], rest[i+1:]...)
-			break
-		}
-	}
+	rest := slices.DeleteFunc(p.pending[a.seq.id], func(other *pendingAppend) bool { return other == a })
 	if len(rest) == 0 {
-		delete(p.flying, f.seq.id)
+		delete(p.pending, a.seq.id)
 		return
 	}
-	p.flying[f.seq.id] = rest
+	p.pending[a.seq.id] = rest
 }

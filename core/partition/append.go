@@ -21,13 +21,13 @@ const (
 	maxOutstanding = 16 << 20
 	minWeight      = maxOutstanding / 512
 
-	// coalesceBelow is the size up to which a request that finds others in flight joins a common
-	// entry: there an entry costs more than the copy.
+	// coalesceBelow is the size up to which a request that finds others pending joins a shared
+	// proposal: there an entry costs more than the copy.
 	coalesceBelow = 16 << 10
-	// maxGroup closes a common entry.
-	maxGroup = 256 << 10
-	// groupsInFlight lets one common entry be written while the next gathers.
-	groupsInFlight = 2
+	// maxShared closes a shared proposal.
+	maxShared = 256 << 10
+	// sharedPending lets one shared proposal be written while the next takes requests.
+	sharedPending = 2
 
 	// queueWait is how long a request may wait for its turn before it is sent away.
 	queueWait = 5 * time.Second
@@ -37,44 +37,54 @@ const (
 type Append struct {
 	// Data is record batches back to back, validated. The log patches their base offsets and leader
 	// epochs in place; the caller leaves it alone until Append returns. Only the first batch may
-	// belong to an idempotent producer. Data may be empty when Marks are to be written alone.
-	Data  []byte
-	Marks []Mark
+	// belong to an idempotent producer. Data may be empty when Positions are to be written alone.
+	Data      []byte
+	Positions []Position
 }
 
-// Appended tells where the records went.
+// Appended says where the records went.
 type Appended struct {
 	BaseOffset int64 // of the first batch; -1 for a repetition whose offset is no longer known
 	Duplicate  bool  // it had been written before; nothing was written now
 }
 
-// group is one Raft entry and the requests that share it.
-type group struct {
+// proposal is one Raft entry and the requests that share it.
+type proposal struct {
 	data   []byte
 	ext    []byte
-	shared bool // gathered from several requests: data is the group's own
+	shared bool // by several requests: data is the proposal's own copy
 	future raft.ApplyFuture
 	done   chan struct{} // closed when err is set
 	err    error
 }
 
-// flight is an idempotent batch, or a mark, that has been handed to Raft and not yet answered.
-type flight struct {
-	group *group
-	start int // where the request's data begins in the group's
-	seq   sequenced
-	marks []Mark
-	ext   []byte // the marks as the entry carries them
+// settled reports whether the proposal's outcome is known.
+func (pr *proposal) settled() bool {
+	select {
+	case <-pr.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// pendingAppend is a request whose entry has been, or will be, proposed and that is not answered yet.
+type pendingAppend struct {
+	proposal  *proposal
+	start     int // where the request's data begins in the proposal's
+	seq       sequenced
+	positions []Position
+	ext       []byte // the positions as the entry carries them
 }
 
 // appender is the write half of a partition.
 type appender struct {
 	budget *semaphore.Weighted // bytes outstanding
-	slots  chan struct{}       // common entries outstanding
+	slots  chan struct{}       // shared proposals outstanding
 }
 
 func newAppender() appender {
-	return appender{budget: semaphore.NewWeighted(maxOutstanding), slots: make(chan struct{}, groupsInFlight)}
+	return appender{budget: semaphore.NewWeighted(maxOutstanding), slots: make(chan struct{}, sharedPending)}
 }
 
 // Append writes the batches as one unit and returns when they are committed: on disk, unless the
@@ -94,28 +104,30 @@ func (p *Partition) Append(ctx context.Context, a Append) (Appended, error) {
 	}
 	defer p.appender.budget.Release(weight)
 
-	f := &flight{marks: a.Marks, ext: entryMeta{marks: a.Marks, trimTo: -1}.encode(), seq: sequenced{id: -1}}
-	size := len(a.Data) + len(f.ext)
+	pending := &pendingAppend{
+		positions: a.Positions, ext: entryMeta{positions: a.Positions, trimTo: -1}.encode(), seq: sequenced{id: -1},
+	}
+	size := len(a.Data) + len(pending.ext)
 	if err := p.log.Reserve(size); err != nil {
 		return Appended{}, p.storageError("reserve", err)
 	}
 	defer p.log.Release(size)
 	if len(a.Data) > 0 {
 		if b := record.Batch(a.Data); b.ProducerID() >= 0 {
-			f.seq = sequenceOf(b)
+			pending.seq = sequenceOf(b)
 		}
 	}
 	for {
-		again, done, err := p.submit(f, a)
+		same, done, err := p.submit(pending, a)
 		if err != nil || done.Duplicate {
 			return done, err
 		}
-		if again == nil {
+		if same == nil {
 			break
 		}
-		<-again.done // the same batch, or its mark, is in flight: its outcome is ours
+		<-same.done // the same batch, or its position, is pending: its outcome decides
 	}
-	return p.await(f, len(a.Data) > 0)
+	return p.await(pending, len(a.Data) > 0)
 }
 
 // enter counts a request in, unless the partition takes none.
@@ -147,98 +159,99 @@ func (p *Partition) acquire(ctx context.Context, weight int64) error {
 	return nil
 }
 
-// submit checks sequences and marks and hands the request to Raft, all under the lock: the order of
-// checks is the order of entries. It returns the group of a request in flight that this one repeats,
-// or an outcome that is known already, or neither: then f.group is set.
-func (p *Partition) submit(f *flight, a Append) (*group, Appended, error) {
+// submit checks sequences and positions and hands the request to Raft, all under the lock: the order of
+// checks is the order of entries. It returns the proposal of a pending request that this one repeats, or
+// an outcome that is known already, or neither: then pending.proposal is set.
+func (p *Partition) submit(pending *pendingAppend, a Append) (*proposal, Appended, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if twin := p.twinLocked(f); twin != nil {
-		return twin.group, Appended{}, nil
+	if d := p.duplicateOfLocked(pending); d != nil {
+		return d.proposal, Appended{}, nil
 	}
-	if dup, err := p.admitLocked(f); err != nil || dup.Duplicate {
-		return nil, dup, err
+	if done, err := p.admitLocked(pending); err != nil || done.Duplicate {
+		return nil, done, err
 	}
-	small := len(a.Data) > 0 && len(a.Data) <= coalesceBelow && len(a.Marks) == 0
+	small := len(a.Data) > 0 && len(a.Data) <= coalesceBelow && len(a.Positions) == 0
 	switch {
-	case small && p.gathering != nil:
-		p.joinLocked(f, a.Data)
+	case small && p.open != nil:
+		p.joinLocked(pending, a.Data)
 	case small && p.outstanding > 0:
-		p.gathering = &group{shared: true, done: make(chan struct{})}
-		p.joinLocked(f, a.Data)
+		p.open = &proposal{shared: true, done: make(chan struct{})}
+		p.joinLocked(pending, a.Data)
 		p.inflight.Add(1)
-		go p.runGroup(p.gathering)
+		go p.runShared(p.open)
 	default:
-		p.proposeGatheringLocked() // earlier requests go first
-		f.group = &group{data: a.Data, ext: f.ext, done: make(chan struct{})}
-		p.proposeLocked(f.group)
+		p.proposeOpenLocked() // earlier requests go first
+		pending.proposal = &proposal{data: a.Data, ext: pending.ext, done: make(chan struct{})}
+		p.proposeLocked(pending.proposal)
 	}
-	p.trackLocked(f)
+	p.trackLocked(pending)
 	return nil, Appended{}, nil
 }
 
-// joinLocked adds the request's bytes to the common entry.
-func (p *Partition) joinLocked(f *flight, data []byte) {
-	g := p.gathering
-	f.group, f.start = g, len(g.data)
-	g.data = append(g.data, data...)
-	if len(g.data) >= maxGroup {
-		p.proposeGatheringLocked()
+// joinLocked adds the request's bytes to the open proposal.
+func (p *Partition) joinLocked(pending *pendingAppend, data []byte) {
+	open := p.open
+	pending.proposal, pending.start = open, len(open.data)
+	open.data = append(open.data, data...)
+	if len(open.data) >= maxShared {
+		p.proposeOpenLocked()
 	}
 }
 
-// proposeGatheringLocked closes the common entry, if there is one, and hands it to Raft.
-func (p *Partition) proposeGatheringLocked() {
-	if g := p.gathering; g != nil {
-		p.gathering = nil
-		p.proposeLocked(g)
+// proposeOpenLocked closes the open proposal, if there is one, and hands it to Raft.
+func (p *Partition) proposeOpenLocked() {
+	if open := p.open; open != nil {
+		p.open = nil
+		p.proposeLocked(open)
 	}
 }
 
 // proposeLocked never blocks: the budget keeps the entries below the capacity of raft's queue.
-func (p *Partition) proposeLocked(g *group) {
+func (p *Partition) proposeLocked(pr *proposal) {
 	p.outstanding++
-	g.future = p.raft.ApplyLog(raft.Log{Data: g.data, Extensions: g.ext}, 0)
+	pr.future = p.raft.ApplyLog(raft.Log{Data: pr.data, Extensions: pr.ext}, 0)
 }
 
-// runGroup sees a common entry through: it lets requests gather until a slot is free, then proposes
-// the entry, unless a larger request has already done so, and waits for the outcome.
-func (p *Partition) runGroup(g *group) {
+// runShared sees a shared proposal through: it lets requests join until a slot is free, then proposes it,
+// unless a larger request has already done so, and waits for the outcome.
+func (p *Partition) runShared(pr *proposal) {
 	defer p.inflight.Done()
 	p.appender.slots <- struct{}{}
 	defer func() { <-p.appender.slots }()
 	p.mu.Lock()
-	if p.gathering == g {
-		p.proposeGatheringLocked()
+	if p.open == pr {
+		p.proposeOpenLocked()
 	}
 	p.mu.Unlock()
-	p.settle(g)
+	p.settle(pr)
 }
 
 // settle waits for Raft's answer and publishes it.
-func (p *Partition) settle(g *group) {
-	g.err = g.future.Error()
+func (p *Partition) settle(pr *proposal) {
+	pr.err = pr.future.Error()
 	p.mu.Lock()
 	p.outstanding--
 	p.mu.Unlock()
-	close(g.done)
+	close(pr.done)
 }
 
 // await waits until the request's entry is committed and applied.
-func (p *Partition) await(f *flight, hasData bool) (Appended, error) {
-	if f.group.shared {
-		<-f.group.done
+func (p *Partition) await(pending *pendingAppend, hasData bool) (Appended, error) {
+	pr := pending.proposal
+	if pr.shared {
+		<-pr.done
 	} else {
-		p.settle(f.group)
+		p.settle(pr)
 	}
-	p.untrack(f)
-	if err := f.group.err; err != nil {
-		return Appended{}, p.raftError(err)
+	p.untrack(pending)
+	if pr.err != nil {
+		return Appended{}, p.raftError(pr.err)
 	}
 	if !hasData {
 		return Appended{BaseOffset: -1}, nil
 	}
-	return Appended{BaseOffset: record.Batch(f.group.data[f.start:]).BaseOffset()}, nil
+	return Appended{BaseOffset: record.Batch(pr.data[pending.start:]).BaseOffset()}, nil
 }
 
 // raftError translates Raft's refusals.

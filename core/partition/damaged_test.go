@@ -31,8 +31,8 @@ func TestDamagedPartitionAnswersWithTheReason(t *testing.T) {
 	if p.Bounds() != (Bounds{}) || p.SizeBytes() != 0 || p.Failure() == nil || p.Rolled() {
 		t.Error("a damaged partition claims to hold something")
 	}
-	if _, ok := p.Mark("derivation/1/0"); ok {
-		t.Error("a damaged partition knows a mark")
+	if _, ok, err := p.Position(t.Context(), "derivation/1/0"); ok || !errcode.Is(err, errcode.StorageFailed) {
+		t.Error("a damaged partition knows a position")
 	}
 	if err := errors.Join(p.Reconfigure(Config{}), p.Maintain(time.Now()), p.Close(), p.Close()); err != nil {
 		t.Error(err)

@@ -16,11 +16,11 @@ func TestEntryGolden(t *testing.T) {
 	}{
 		{"nothing", entryMeta{trimTo: -1}, ""},
 		{"log start", entryMeta{trimTo: 513}, "01" + "02" + "0800" + "0102000000000000"},
-		{"offset", entryMeta{trimTo: -1, marks: []Mark{{Origin: "derivation/1/0", Kind: MarkOffset, Position: 44}}},
+		{"offset", entryMeta{trimTo: -1, positions: []Position{{Origin: "derivation/1/0", Kind: PositionOffset, Next: 44}}},
 			"01" + "01" + "1900" + "01" + "0000" + "2c00000000000000" + hex.EncodeToString([]byte("derivation/1/0"))},
-		{"sequence", entryMeta{trimTo: -1, marks: []Mark{{Origin: "route/1/0/9", Kind: MarkSequence, Epoch: 3, Position: 258}}},
+		{"sequence", entryMeta{trimTo: -1, positions: []Position{{Origin: "route/1/0/9", Kind: PositionSequence, Epoch: 3, Next: 259}}},
 			"01" + "01" + "1600" + "02" + "0300" + "0201000000000000" + hex.EncodeToString([]byte("route/1/0/9"))},
-		{"last sequence before the wrap", entryMeta{trimTo: -1, marks: []Mark{{Origin: "r", Kind: MarkSequence, Position: math.MaxInt32}}},
+		{"last sequence before the wrap", entryMeta{trimTo: -1, positions: []Position{{Origin: "r", Kind: PositionSequence, Next: math.MaxInt32 + 1}}},
 			"01" + "01" + "0c00" + "02" + "0000" + "ffffff7f00000000" + "72"},
 	}
 	for _, tt := range tests {

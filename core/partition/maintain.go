@@ -66,14 +66,14 @@ func (p *Partition) trim(now time.Time) error {
 		return err
 	}
 	defer p.inflight.Done()
-	g := &group{ext: entryMeta{trimTo: to}.encode(), done: make(chan struct{})}
+	pr := &proposal{ext: entryMeta{trimTo: to}.encode(), done: make(chan struct{})}
 	p.mu.Lock()
-	p.proposeGatheringLocked()
-	p.proposeLocked(g)
+	p.proposeOpenLocked()
+	p.proposeLocked(pr)
 	p.mu.Unlock()
-	p.settle(g)
-	if g.err != nil {
-		return p.raftError(g.err)
+	p.settle(pr)
+	if pr.err != nil {
+		return p.raftError(pr.err)
 	}
 	return nil
 }

@@ -1,6 +1,6 @@
 // Package partition is one partition of a topic on this broker: a Raft group whose log is the
 // partition's log. It takes record batches, assigns them offsets through Raft, remembers idempotent
-// producers and marks, serves reads below the high watermark and drops what retention has given up.
+// producers and positions, serves reads below the high watermark and drops what retention has given up.
 //
 // The way of a write: Append checks sequences and order under one lock (append.go, admit.go), Raft
 // hands the entry to log.Log, which assigns base offsets and makes it durable, and then to fsm
@@ -67,17 +67,17 @@ type Partition struct {
 
 	damage *errcode.Error // why nothing is served, see Damaged; then log, snaps, group and raft are nil
 
-	inflight sync.WaitGroup // appends and common entries; entered under mu
+	inflight sync.WaitGroup // appends and shared proposals; entered under mu
 	rolled   atomic.Bool    // a segment was sealed since the last Maintain
 	onRolled func()
 
-	mu          sync.Mutex
-	closing     bool
-	failure     *errcode.Error // fail-stop: why it takes no writes
-	gathering   *group         // common entry that still takes requests
-	outstanding int            // entries Raft has
-	flying      map[int64][]*flight
-	flyingMarks map[string]*flight
+	mu               sync.Mutex
+	closing          bool
+	failure          *errcode.Error             // fail-stop: why it takes no writes
+	open             *proposal                  // shared proposal that still takes requests
+	outstanding      int                        // proposals that Raft has
+	pending          map[int64][]*pendingAppend // by producer id
+	pendingPositions map[string]*pendingAppend  // by origin
 
 	stateMu sync.RWMutex
 	state   *state
@@ -121,7 +121,7 @@ func newPartition(o Options) *Partition {
 	p := &Partition{
 		name: o.Name, dir: o.Dir, fs: o.FS, logger: o.Logger.With("partition", o.Name),
 		appender: newAppender(), onRolled: o.OnRoll,
-		flying: map[int64][]*flight{}, flyingMarks: map[string]*flight{}, state: newState(),
+		pending: map[int64][]*pendingAppend{}, pendingPositions: map[string]*pendingAppend{}, state: newState(),
 		opened: make(chan struct{}),
 	}
 	p.config.Store(&o.Config)
@@ -196,12 +196,23 @@ func (p *Partition) SizeBytes() int64 {
 	return p.log.SizeBytes()
 }
 
-// Mark is how far an origin's records have been written here; false if it never wrote.
-func (p *Partition) Mark(origin string) (Mark, bool) {
+// Position is how far an origin's records have been written here; false if it never wrote. It takes a
+// context and returns an error because a destination may be led by another broker. Errors are
+// *errcode.Error: STORAGE_FAILED, SHUTTING_DOWN and UNKNOWN_TOPIC_OR_PARTITION.
+func (p *Partition) Position(_ context.Context, origin string) (Position, bool, error) {
+	p.mu.Lock()
+	closing, failure := p.closing, p.failure
+	p.mu.Unlock()
+	switch {
+	case closing:
+		return Position{}, false, p.leaving("read a position of")
+	case failure != nil:
+		return Position{}, false, failure
+	}
 	p.stateMu.RLock()
 	defer p.stateMu.RUnlock()
-	m, ok := p.state.marks[origin]
-	return m.Mark, ok
+	saved, ok := p.state.positions[origin]
+	return saved.Position, ok, nil
 }
 
 // Failure is why the partition takes no writes, nil when it does.

@@ -253,27 +253,27 @@ func TestSequencesSurviveReopening(t *testing.T) {
 	wantCode(t, err, errcode.InvalidProducerEpoch)
 }
 
-func TestMarksMakeAppendsExactlyOnce(t *testing.T) {
+func TestPositionsMakeAppendsExactlyOnce(t *testing.T) {
 	r := newRig(t, vfs.NewMem())
 	p := r.open()
-	mark := Mark{Origin: "derivation/1/0", Kind: MarkOffset, Position: 10}
+	position := Position{Origin: "derivation/1/0", Kind: PositionOffset, Next: 10}
 	for range 2 {
-		if _, err := p.Append(t.Context(), Append{Data: batchOf(t, 0, nil, "a"), Marks: []Mark{mark}}); err != nil {
+		if _, err := p.Append(t.Context(), Append{Data: batchOf(t, 0, nil, "a"), Positions: []Position{position}}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	r.close(p)
 	p = r.open()
 	defer r.close(p)
-	done, err := p.Append(t.Context(), Append{Data: batchOf(t, 0, nil, "a"), Marks: []Mark{mark}})
+	done, err := p.Append(t.Context(), Append{Data: batchOf(t, 0, nil, "a"), Positions: []Position{position}})
 	if err != nil || !done.Duplicate {
 		t.Errorf("third time: %+v, %v; want a duplicate", done, err)
 	}
 	if got := values(t, p, 0); len(got) != 1 {
 		t.Errorf("%d records, want 1", len(got))
 	}
-	if m, ok := p.Mark(mark.Origin); !ok || m != mark {
-		t.Errorf("mark %+v, %v", m, ok)
+	if saved, ok, err := p.Position(t.Context(), position.Origin); err != nil || !ok || saved != position {
+		t.Errorf("position %+v, %v, %v", saved, ok, err)
 	}
 }
 

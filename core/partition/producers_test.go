@@ -49,15 +49,15 @@ func TestProducerCheck(t *testing.T) {
 	}
 }
 
-func TestMarkSeen(t *testing.T) {
-	sequence := func(epoch int16, position int64) Mark {
-		return Mark{Kind: MarkSequence, Epoch: epoch, Position: position}
+func TestPositionReached(t *testing.T) {
+	sequence := func(epoch int16, next int64) Position {
+		return Position{Kind: PositionSequence, Epoch: epoch, Next: next}
 	}
-	offset := func(position int64) Mark { return Mark{Kind: MarkOffset, Position: position} }
+	offset := func(next int64) Position { return Position{Kind: PositionOffset, Next: next} }
 	tests := []struct {
-		name      string
-		m, prev   Mark
-		wantsSeen bool
+		name        string
+		next, saved Position
+		reached     bool
 	}{
 		{"offset after", offset(11), offset(10), false},
 		{"offset same", offset(10), offset(10), true},
@@ -71,8 +71,8 @@ func TestMarkSeen(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := tt.m.seen(tt.prev); got != tt.wantsSeen {
-				t.Errorf("seen = %v, want %v", got, tt.wantsSeen)
+			if got := tt.next.reached(tt.saved); got != tt.reached {
+				t.Errorf("reached = %v, want %v", got, tt.reached)
 			}
 		})
 	}

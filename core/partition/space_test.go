@@ -24,9 +24,9 @@ func ballast(t testing.TB, fsys vfs.FS, bytes int64) {
 	}
 }
 
-// TestMarksReserveTheirBytes fills the disk with marks from many sides at once: what was let in must
+// TestPositionsReserveTheirBytes fills the disk with positions from many sides at once: what was let in must
 // find room, as Raft gives its leadership up over an entry that cannot be stored.
-func TestMarksReserveTheirBytes(t *testing.T) {
+func TestPositionsReserveTheirBytes(t *testing.T) {
 	fsys := vfs.NewMem(vfs.WithCapacity(3 << 20))
 	ballast(t, fsys, 1<<20)
 	r := newRig(t, fsys)
@@ -36,13 +36,13 @@ func TestMarksReserveTheirBytes(t *testing.T) {
 	for w := range 200 {
 		writers.Go(func() {
 			for i := 0; ; i++ {
-				origin := fmt.Sprintf("%d/%d/%s", w, i, strings.Repeat("o", maxOrigin-40))
-				_, err := p.Append(t.Context(), Append{Marks: []Mark{{Origin: origin, Kind: MarkOffset, Position: 1}}})
+				origin := fmt.Sprintf("%d/%d/%s", w, i, strings.Repeat("o", 1<<10-40))
+				_, err := p.Append(t.Context(), Append{Positions: []Position{{Origin: origin, Kind: PositionOffset, Next: 1}}})
 				if err == nil {
 					continue
 				}
 				if !errcode.Is(err, errcode.DiskFull) {
-					t.Errorf("writer %d, mark %d: %v", w, i, err)
+					t.Errorf("writer %d, position %d: %v", w, i, err)
 				}
 				return
 			}

@@ -23,13 +23,13 @@ const producerExpiry = 24 * time.Hour
 // every request; the producers that have been silent for longest are forgotten first.
 const maxProducers = 100_000
 
-// maxSequenceMarks bounds the marks of idempotent producers' routed records in the same way. Derivations'
-// marks are as many as there are derivations, and are never forgotten.
-const maxSequenceMarks = 100_000
+// maxSequencePositions bounds the positions of idempotent producers' routed records in the same way.
+// Derivations' positions are as many as there are derivations, and are never forgotten.
+const maxSequencePositions = 100_000
 
-// marked is an origin's last mark and when it was written.
-type marked struct {
-	Mark
+// savedPosition is an origin's last position and when it was written.
+type savedPosition struct {
+	Position
 	lastMs int64
 }
 
@@ -41,12 +41,12 @@ type state struct {
 	logStart  int64 // offsets below it are deleted
 	lastMs    int64 // newest entry's append time
 	producers map[int64]*producer
-	marks     map[string]marked
-	sequences int // how many of the marks are a MarkSequence
+	positions map[string]savedPosition
+	sequences int // how many of the positions are a PositionSequence
 }
 
 func newState() *state {
-	return &state{producers: map[int64]*producer{}, marks: map[string]marked{}}
+	return &state{producers: map[int64]*producer{}, positions: map[string]savedPosition{}}
 }
 
 // apply adds one entry. data is the entry's record batches with their offsets assigned.
@@ -69,10 +69,10 @@ func (s *state) apply(data, ext []byte, appendedAt time.Time) error {
 		s.next = b.NextOffset()
 		data = rest
 	}
-	for _, m := range meta.marks {
-		s.setMark(marked{Mark: m, lastMs: s.lastMs})
-		if s.sequences > maxSequenceMarks {
-			s.forgetOldestMarks()
+	for _, p := range meta.positions {
+		s.setPosition(savedPosition{Position: p, lastMs: s.lastMs})
+		if s.sequences > maxSequencePositions {
+			s.forgetOldestPositions()
 		}
 	}
 	if meta.trimTo > s.logStart {
@@ -104,29 +104,29 @@ func (s *state) forgetOldest() {
 	}
 }
 
-func (s *state) setMark(m marked) {
-	if old, ok := s.marks[m.Origin]; ok && old.Kind == MarkSequence {
+func (s *state) setPosition(p savedPosition) {
+	if old, ok := s.positions[p.Origin]; ok && old.Kind == PositionSequence {
 		s.sequences--
 	}
-	if m.Kind == MarkSequence {
+	if p.Kind == PositionSequence {
 		s.sequences++
 	}
-	s.marks[m.Origin] = m
+	s.positions[p.Origin] = p
 }
 
-// forgetOldestMarks does with sequence marks what forgetOldest does with producers.
-func (s *state) forgetOldestMarks() {
+// forgetOldestPositions does with sequence positions what forgetOldest does with producers.
+func (s *state) forgetOldestPositions() {
 	origins := make([]string, 0, s.sequences)
-	for origin, m := range s.marks {
-		if m.Kind == MarkSequence {
+	for origin, p := range s.positions {
+		if p.Kind == PositionSequence {
 			origins = append(origins, origin)
 		}
 	}
 	slices.SortFunc(origins, func(a, b string) int {
-		return cmp.Or(cmp.Compare(s.marks[a].lastMs, s.marks[b].lastMs), cmp.Compare(a, b))
+		return cmp.Or(cmp.Compare(s.positions[a].lastMs, s.positions[b].lastMs), cmp.Compare(a, b))
 	})
 	for _, origin := range origins[:len(origins)/10] {
-		delete(s.marks, origin)
+		delete(s.positions, origin)
 		s.sequences--
 	}
 }
@@ -139,7 +139,7 @@ func sequenceOf(b record.Batch) sequenced {
 //
 //	u32 magic "WMPS", u16 version (1), i64 next, i64 logStart, i64 lastMs,
 //	u32 producers, each: i64 id, i16 epoch, i64 lastMs, u8 n, n * (i32 first, i32 last, i64 offset)
-//	u32 marks, each: i64 lastMs, u16 length, mark as in an entry
+//	u32 positions, each: i64 lastMs, u16 length, position as in an entry
 const (
 	stateMagic   = 0x53504d57
 	stateVersion = 1
@@ -160,16 +160,16 @@ func (s *state) encode() []byte {
 	for _, id := range ids {
 		b = appendProducer(b, id, s.producers[id])
 	}
-	origins := slices.Sorted(maps.Keys(s.marks))
+	origins := slices.Sorted(maps.Keys(s.positions))
 	origins = slices.DeleteFunc(origins, func(o string) bool {
-		return s.marks[o].Kind == MarkSequence && s.marks[o].lastMs < oldest
+		return s.positions[o].Kind == PositionSequence && s.positions[o].lastMs < oldest
 	})
 	b = le.AppendUint32(b, uint32(len(origins)))
 	for _, o := range origins {
-		m := s.marks[o]
-		b = le.AppendUint64(b, uint64(m.lastMs))
-		b = le.AppendUint16(b, uint16(markFixed+len(o)))
-		b = appendMark(b, m.Mark)
+		p := s.positions[o]
+		b = le.AppendUint64(b, uint64(p.lastMs))
+		b = le.AppendUint16(b, uint16(positionFixed+len(o)))
+		b = appendPosition(b, p.Position)
 	}
 	return b
 }
@@ -235,11 +235,11 @@ func decodeState(b []byte) (*state, error) {
 		if r.bad {
 			break
 		}
-		m, err := decodeMark(field)
+		p, err := decodePosition(field)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrState, err)
 		}
-		s.setMark(marked{Mark: m, lastMs: ms})
+		s.setPosition(savedPosition{Position: p, lastMs: ms})
 	}
 	if r.bad || len(r.b) != 0 {
 		return nil, fmt.Errorf("%w: wrong length", ErrState)

@@ -38,7 +38,7 @@ func exampleState(t testing.TB) *state {
 	apply(batchOf(t, 0, nil, "a", "b"), nil)
 	apply(batchOf(t, 2, &record.Producer{ID: 9, Epoch: 1}, "c"), nil)
 	apply(batchOf(t, 3, &record.Producer{ID: 9, Epoch: 1, BaseSequence: 1}, "d"),
-		entryMeta{marks: []Mark{{Origin: "derivation/1/0", Kind: MarkOffset, Position: 44}}, trimTo: -1}.encode())
+		entryMeta{positions: []Position{{Origin: "derivation/1/0", Kind: PositionOffset, Next: 44}}, trimTo: -1}.encode())
 	apply(nil, entryMeta{trimTo: 2}.encode())
 	return s
 }
@@ -104,27 +104,27 @@ func TestStateBoundsProducers(t *testing.T) {
 	}
 }
 
-func TestStateBoundsSequenceMarks(t *testing.T) {
+func TestStateBoundsSequencePositions(t *testing.T) {
 	s := newState()
-	mark := func(kind MarkKind, origin string) {
-		ext := entryMeta{marks: []Mark{{Origin: origin, Kind: kind, Position: 1}}, trimTo: -1}.encode()
+	save := func(kind PositionKind, origin string) {
+		ext := entryMeta{positions: []Position{{Origin: origin, Kind: kind, Next: 1}}, trimTo: -1}.encode()
 		if err := s.apply(nil, ext, time.UnixMilli(s.lastMs+1)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	mark(MarkOffset, "derivation/1/0")
-	for id := range maxSequenceMarks + 1 {
-		mark(MarkSequence, fmt.Sprint(id))
-		mark(MarkSequence, fmt.Sprint(id)) // again: it counts once
+	save(PositionOffset, "derivation/1/0")
+	for id := range maxSequencePositions + 1 {
+		save(PositionSequence, fmt.Sprint(id))
+		save(PositionSequence, fmt.Sprint(id)) // again: it counts once
 	}
-	if n := len(s.marks); n > maxSequenceMarks+1 || s.sequences != n-1 {
-		t.Errorf("%d marks are remembered, %d of them of sequences; the bound is %d", n, s.sequences, maxSequenceMarks)
+	if n := len(s.positions); n > maxSequencePositions+1 || s.sequences != n-1 {
+		t.Errorf("%d positions are remembered, %d of them of sequences; the bound is %d", n, s.sequences, maxSequencePositions)
 	}
-	_, oldest := s.marks["0"]
-	_, newest := s.marks[fmt.Sprint(maxSequenceMarks)]
-	_, derivation := s.marks["derivation/1/0"]
+	_, oldest := s.positions["0"]
+	_, newest := s.positions[fmt.Sprint(maxSequencePositions)]
+	_, derivation := s.positions["derivation/1/0"]
 	if oldest || !newest || !derivation {
-		t.Errorf("remembered: the oldest mark %v, the newest %v, a derivation's %v; want false, true, true", oldest, newest, derivation)
+		t.Errorf("remembered: the oldest position %v, the newest %v, a derivation's %v; want false, true, true", oldest, newest, derivation)
 	}
 }
 
@@ -147,7 +147,7 @@ func FuzzDecodeState(f *testing.F) {
 }
 
 func FuzzDecodeEntryMeta(f *testing.F) {
-	f.Add(entryMeta{marks: []Mark{{Origin: "a", Kind: MarkOffset, Position: 1}}, trimTo: 7}.encode())
+	f.Add(entryMeta{positions: []Position{{Origin: "a", Kind: PositionOffset, Next: 1}}, trimTo: 7}.encode())
 	f.Add([]byte{1, 2, 8, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := decodeEntryMeta(b)
