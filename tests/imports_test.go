@@ -20,6 +20,7 @@ var layers = map[string][]string{
 	"core/errcode":  nil,
 	"raftstore/vfs": nil,
 	"core/record":   {"core/errcode"},
+	"core/api":      {"core/errcode"},
 	"core/datadir":  {"raftstore/vfs"},
 
 	// The stores lie beside each other; the group sees them through Raft's interfaces alone.
@@ -38,15 +39,15 @@ var layers = map[string][]string{
 
 	"core/metadata":  with(leaves, "raftstore"),
 	"core/partition": with(leaves, "raftstore"),
-	"core/broker":    with(leaves, "raftstore", "wasm", "core/datadir", "core/metadata", "core/partition"),
-	"core/httpapi":   with(leaves, "core/metadata", "core/broker"),
-	"core/telemetry": with(leaves, "raftstore", "wasm", "core/datadir", "core/metadata", "core/partition", "core/broker", "core/httpapi"),
+	"core/broker":    with(leaves, "core/api", "raftstore", "wasm", "core/datadir", "core/metadata", "core/partition"),
+	"core/httpapi":   with(leaves, "core/api", "core/broker"),
+	"core/telemetry": with(leaves, "core/api", "raftstore", "wasm", "core/datadir", "core/metadata", "core/partition", "core/broker", "core/httpapi"),
 
 	// What others build on must not drag the broker in.
 	"sdk":             nil,
 	"sdk/go":          nil,
 	"sdk/conformance": {"core/record", "wasm"},
-	"sdk/client/go":   {"core/errcode", "core/record"},
+	"sdk/client/go":   {"core/api", "core/errcode", "core/record"},
 	"sdk/spec":        {"wasm/abi"},
 	"plugins":         {"sdk/go"},
 	"plugins/build":   {"sdk"},

@@ -12,6 +12,7 @@ import (
 
 	"github.com/wasmill/wasmill/cmd/wasmill/internal/cli"
 	"github.com/wasmill/wasmill/cmd/wasmill/internal/config"
+	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/datadir"
 	"github.com/wasmill/wasmill/core/httpapi"
@@ -82,7 +83,7 @@ func runBroker(ctx context.Context, cfg config.Config, logger *slog.Logger, out 
 func watch(tel *telemetry.Telemetry, server *httpapi.Server, b *broker.Broker) {
 	tel.RegisterPartitions(func() []telemetry.PartitionStat {
 		stats := []telemetry.PartitionStat{}
-		b.EachPartition(func(topic string, p broker.PartitionInfo) {
+		b.EachPartition(func(topic string, p api.PartitionState) {
 			stats = append(stats, telemetry.PartitionStat{
 				Topic: topic, Partition: p.Partition, LogStartOffset: p.LogStartOffset, HighWatermark: p.HighWatermark,
 				SizeBytes: p.SizeBytes, Failed: p.Error != "",

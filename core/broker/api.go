@@ -7,8 +7,8 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/errcode"
-	"github.com/wasmill/wasmill/core/metadata"
 	"github.com/wasmill/wasmill/core/record"
 )
 
@@ -24,37 +24,37 @@ const AnyPartition int32 = -1
 // ProduceResult tells what became of every record of a produce request. Index counts the request's
 // records from 0 in the order in which they were sent.
 type ProduceResult struct {
-	Topic      string              `json:"topic"`
-	Partitions []ProducedPartition `json:"partitions"`
-	Dropped    []int               `json:"dropped,omitempty"`
-	Rejected   []RejectedRecord    `json:"rejected,omitempty"`
-	Routed     []RoutedRecord      `json:"routed,omitempty"`
+	Topic      string
+	Partitions []ProducedPartition
+	Dropped    []int
+	Rejected   []RejectedRecord
+	Routed     []RoutedRecord
 }
 
 // ProducedPartition is the outcome in one partition. Offsets of kept records are BaseOffset plus
 // their place among the records that were sent to this partition, dropped ones included.
 type ProducedPartition struct {
-	Partition  int32          `json:"partition"`
-	BaseOffset int64          `json:"base_offset"` // -1: nothing was written here
-	Count      int            `json:"count"`       // records written
-	Duplicate  bool           `json:"duplicate,omitempty"`
-	Error      *errcode.Error `json:"error,omitempty"`
+	Partition  int32
+	BaseOffset int64 // -1: nothing was written here
+	Count      int   // records written
+	Duplicate  bool
+	Error      *errcode.Error
 }
 
 // RejectedRecord is a record that a transform refused.
 type RejectedRecord struct {
-	Index   int    `json:"index"`
-	Code    int    `json:"code"` // the module's own number; 0 when the broker refused it
-	Message string `json:"message"`
-	Module  string `json:"module,omitempty"` // name@version of the stage
+	Index   int
+	Code    int // the module's own number; 0 when the broker refused it
+	Message string
+	Module  string // name@version of the stage
 }
 
 // RoutedRecord is a record that was written to another topic.
 type RoutedRecord struct {
-	Index     int    `json:"index"`
-	Topic     string `json:"topic"`
-	Partition int32  `json:"partition"`
-	Offset    int64  `json:"offset"`
+	Index     int
+	Topic     string
+	Partition int32
+	Offset    int64
 }
 
 // FetchPartition asks for records of one partition of a topic or a view.
@@ -62,8 +62,8 @@ type FetchPartition struct {
 	Topic     string
 	Partition int32
 	Offset    int64
-	MaxBytes  int              // at least one batch is returned even if it is larger
-	Stages    []metadata.Stage // an ad-hoc read pipeline; empty for none
+	MaxBytes  int         // at least one batch is returned even if it is larger
+	Stages    []api.Stage // an ad-hoc read pipeline; empty for none
 }
 
 // FetchRequest asks for records of any number of partitions.
@@ -121,102 +121,35 @@ const (
 	OffsetAtTime
 )
 
-// TopicSpec creates a topic. Zero partitions and replication mean the broker's defaults (1, 1).
-type TopicSpec struct {
-	Name        string            `json:"name"`
-	Partitions  int32             `json:"partitions,omitempty"`
-	Replication int16             `json:"replication,omitempty"`
-	Config      map[string]string `json:"config,omitempty"`
-}
-
-// TopicChange alters a topic: a null config value resets the key, Partitions may only grow.
-type TopicChange struct {
-	Partitions int32              `json:"partitions,omitempty"`
-	Config     map[string]*string `json:"config,omitempty"`
-}
-
-// TopicInfo describes a topic and where its partitions stand.
-type TopicInfo struct {
-	metadata.Topic
-	Effective  map[string]string `json:"effective_config"`
-	State      []PartitionInfo   `json:"partition_state,omitempty"`
-	PipelineAt uint64            `json:"pipeline_version,omitempty"` // of the write pipeline, or of a view's; 0: none
-	ViewOf     string            `json:"view_of,omitempty"`          // the topic behind it, when the name is a view's
-}
-
-// PartitionInfo is the state of one partition.
-type PartitionInfo struct {
-	Partition      int32  `json:"partition"`
-	Leader         string `json:"leader"`
-	LogStartOffset int64  `json:"log_start_offset"`
-	HighWatermark  int64  `json:"high_watermark"`
-	SizeBytes      int64  `json:"size_bytes"`
-	Error          string `json:"error,omitempty"` // why it does not take writes
-}
-
 // DryRunRequest runs a module on given records and changes nothing.
 type DryRunRequest struct {
 	Topic     string // what the module is told; may not exist
 	Partition int32
 	Place     string // "write" (default) or "view"
 	Config    json.RawMessage
-	OnError   metadata.OnError
+	OnError   api.OnError
 	Records   []record.Record
 }
 
 // DryRunResult is what would have happened.
 type DryRunResult struct {
-	Module   string          `json:"module"` // name@version
-	Verdicts []DryRunVerdict `json:"verdicts"`
-	Elapsed  time.Duration   `json:"elapsed_ns"`
+	Module   string // name@version
+	Verdicts []DryRunVerdict
+	Elapsed  time.Duration
 }
 
 // DryRunVerdict is one record's fate. Outputs are the records that it would become.
 type DryRunVerdict struct {
-	Index   int            `json:"index"`
-	Verdict string         `json:"verdict"` // kept, changed, dropped, rejected, routed
-	Code    int            `json:"code,omitempty"`
-	Message string         `json:"message,omitempty"`
-	Outputs []DryRunOutput `json:"outputs,omitempty"`
+	Index   int
+	Verdict string // kept, changed, dropped, rejected, routed
+	Code    int
+	Message string
+	Outputs []DryRunOutput
 }
 
 // DryRunOutput is a record that would be written.
 type DryRunOutput struct {
-	Topic         string `json:"topic"`
-	Partition     int32  `json:"partition"` // -1: by key
-	record.Record `json:"-"`
-}
-
-// DerivationInfo is a derivation and how far it has come.
-type DerivationInfo struct {
-	metadata.Derivation
-	Progress []DerivationProgress `json:"progress"`
-}
-
-// DerivationProgress is one source partition's.
-type DerivationProgress struct {
-	Partition  int32  `json:"partition"`
-	NextOffset int64  `json:"next_offset"` // source offset that comes next
-	Lag        int64  `json:"lag"`         // records behind the source's high watermark
-	Error      string `json:"error,omitempty"`
-}
-
-// ClusterInfo describes the cluster as this broker sees it.
-type ClusterInfo struct {
-	ClusterID string       `json:"cluster_id"`
-	Version   string       `json:"version"`
-	Leader    string       `json:"metadata_leader"`
-	Brokers   []BrokerInfo `json:"brokers"`
-	Topics    int          `json:"topics"`
-	Views     int          `json:"views"`
-	Modules   int          `json:"modules"`
-}
-
-// BrokerInfo describes one broker.
-type BrokerInfo struct {
-	ID         string    `json:"id"`
-	HTTP       string    `json:"http"`
-	Version    string    `json:"version"`
-	StartedAt  time.Time `json:"started_at"`
-	Partitions int       `json:"partitions"`
+	Topic     string
+	Partition int32 // -1: by key
+	record.Record
 }

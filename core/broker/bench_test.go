@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/broker"
-	"github.com/wasmill/wasmill/core/metadata"
 	"github.com/wasmill/wasmill/core/record"
 )
 
@@ -26,7 +26,7 @@ func BenchmarkProduce(b *testing.B) {
 
 func benchmarkProduce(b *testing.B, guest string) {
 	br := open(b, b.TempDir())
-	_, err := br.CreateTopic(b.Context(), broker.TopicSpec{Name: "load", Config: map[string]string{
+	_, err := br.CreateTopic(b.Context(), api.TopicSpec{Name: "load", Config: map[string]string{
 		"flush": "relaxed", "retention.bytes": "67108864", "segment.bytes": "16777216",
 	}})
 	if err != nil {
@@ -64,9 +64,9 @@ func usePipeline(b *testing.B, br *broker.Broker, guest string) {
 	if _, err := br.PutModule(b.Context(), "filter", wasm); err != nil {
 		b.Fatal(err)
 	}
-	_, err = br.SetPipeline(b.Context(), "load", []metadata.Stage{
+	_, err = br.SetPipeline(b.Context(), "load", api.PipelineSpec{Stages: []api.Stage{
 		{Module: "filter", Config: json.RawMessage(`{"contains": "\"level\":\"error\""}`)},
-	})
+	}})
 	if err != nil {
 		b.Fatal(err)
 	}

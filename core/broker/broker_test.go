@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/record"
@@ -36,7 +37,7 @@ func closeBroker(t testing.TB, b *broker.Broker) {
 
 func createTopic(t testing.TB, b *broker.Broker, name string, partitions int32) {
 	t.Helper()
-	if _, err := b.CreateTopic(t.Context(), broker.TopicSpec{Name: name, Partitions: partitions}); err != nil {
+	if _, err := b.CreateTopic(t.Context(), api.TopicSpec{Name: name, Partitions: partitions}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/errcode"
-	"github.com/wasmill/wasmill/core/metadata"
 	"github.com/wasmill/wasmill/core/record"
 )
 
@@ -46,10 +46,10 @@ func TestCloseUnderLoad(t *testing.T) {
 	createTopic(t, b, "copies", 2)
 	stage := commands(t, b)
 	setPipeline(t, b, "orders", stage)
-	if _, err := b.PutView(t.Context(), "seen", "orders", []metadata.Stage{stage}); err != nil {
+	if _, err := b.PutView(t.Context(), "seen", api.ViewSpec{Topic: "orders", Stages: []api.Stage{stage}}); err != nil {
 		t.Fatal(err)
 	}
-	_, err := b.PutDerivation(t.Context(), metadata.Derivation{Name: "copy", Topic: "orders", Output: "copies", Stages: []metadata.Stage{stage}})
+	_, err := b.PutDerivation(t.Context(), "copy", api.DerivationSpec{Topic: "orders", Output: "copies", Stages: []api.Stage{stage}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestCloseUnderLoad(t *testing.T) {
 	}
 	l.run("add and delete a topic", func(i int) error {
 		name := fmt.Sprint("topic", i)
-		if _, err := b.CreateTopic(context.Background(), broker.TopicSpec{Name: name}); err != nil {
+		if _, err := b.CreateTopic(context.Background(), api.TopicSpec{Name: name}); err != nil {
 			return err
 		}
 		return b.DeleteTopic(context.Background(), name)

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/metadata"
 	"github.com/wasmill/wasmill/core/partition"
@@ -335,8 +336,9 @@ func (t *deriveTask) add(ctx context.Context, destinations map[*topic]*splitter,
 	return err
 }
 
-func (b *Broker) describeDerivation(m *metadata.Derivation) DerivationInfo {
-	info := DerivationInfo{Derivation: *m, Progress: []DerivationProgress{}}
+func (b *Broker) describeDerivation(m *metadata.Derivation) api.Derivation {
+	info := derivationShape(m)
+	info.Progress = []api.DerivationProgress{}
 	b.derivations.mu.Lock()
 	defer b.derivations.mu.Unlock()
 	d := b.derivations.running[m.ID]
@@ -344,11 +346,11 @@ func (b *Broker) describeDerivation(m *metadata.Derivation) DerivationInfo {
 		return info
 	}
 	if d.live.err != nil {
-		info.Progress = append(info.Progress, DerivationProgress{Partition: -1, Error: d.live.err.Error()})
+		info.Progress = append(info.Progress, api.DerivationProgress{Partition: -1, Error: d.live.err.Error()})
 	}
 	for _, t := range d.tasks {
 		next := t.next.Load()
-		p := DerivationProgress{Partition: t.number, NextOffset: next, Lag: t.source.Bounds().HighWatermark - next}
+		p := api.DerivationProgress{Partition: t.number, NextOffset: next, Lag: t.source.Bounds().HighWatermark - next}
 		if text := t.failed.Load(); text != nil {
 			p.Error = *text
 		}

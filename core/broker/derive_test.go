@@ -8,9 +8,9 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/errcode"
-	"github.com/wasmill/wasmill/core/metadata"
 	"github.com/wasmill/wasmill/core/record"
 	"github.com/wasmill/wasmill/raftstore/vfs"
 )
@@ -52,8 +52,8 @@ func TestDerivationExactlyOnce(t *testing.T) {
 	if _, err := b.ProduceRecords(t.Context(), "source", records[:half]); err != nil {
 		t.Fatal(err)
 	}
-	derivation := metadata.Derivation{Name: "d", Topic: "source", Output: "derived", Stages: []metadata.Stage{commands(t, b)}}
-	if _, err := b.PutDerivation(t.Context(), derivation); err != nil {
+	derivation := api.DerivationSpec{Topic: "source", Output: "derived", Stages: []api.Stage{commands(t, b)}}
+	if _, err := b.PutDerivation(t.Context(), "d", derivation); err != nil {
 		t.Fatal(err)
 	}
 	// Whichever comes first, the parts of the stretch that have room get there, whole.
@@ -121,10 +121,10 @@ func TestDerivationStartsAndStops(t *testing.T) {
 	createTopic(t, b, "derived", 1)
 	stage := commands(t, b)
 	produce(t, b, "source", 0, "k before")
-	put := func(stages ...metadata.Stage) {
+	put := func(stages ...api.Stage) {
 		t.Helper()
-		d := metadata.Derivation{Name: "d", Topic: "source", Output: "derived", StartFrom: metadata.StartLatest, Stages: stages}
-		if _, err := b.PutDerivation(t.Context(), d); err != nil {
+		d := api.DerivationSpec{Topic: "source", Output: "derived", StartFrom: api.StartLatest, Stages: stages}
+		if _, err := b.PutDerivation(t.Context(), "d", d); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -134,7 +134,7 @@ func TestDerivationStartsAndStops(t *testing.T) {
 	put(stage, stage)
 	produce(t, b, "source", 0, "e2xx")
 	wantValues(t, readN(t, b, "derived", 0, 2), "e1", "e2")
-	if _, err := b.AlterTopic(t.Context(), "source", broker.TopicChange{Partitions: 2}); err != nil {
+	if _, err := b.AlterTopic(t.Context(), "source", api.TopicChange{Partitions: 2}); err != nil {
 		t.Fatal(err)
 	}
 	produce(t, b, "source", 1, "e3xx")

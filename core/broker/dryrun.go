@@ -28,7 +28,7 @@ func (b *Broker) DryRun(ctx context.Context, name string, version int, req DryRu
 		return nil, errcode.New(errcode.InvalidRequest, "dry-run: place must be write or view, not %q", req.Place)
 	}
 	stages, err := b.meta.Image().ResolveStages(rules, req.Topic, []metadata.Stage{
-		{Module: name, Version: m.Version, Config: req.Config, OnError: req.OnError},
+		{Module: name, Version: m.Version, Config: req.Config, OnError: metadata.OnError(req.OnError)},
 	})
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/metadata"
 )
@@ -11,7 +12,7 @@ import (
 // PutModule stores a module and gives it the name's next version; the same bytes as the newest
 // version's get that version again. The module is compiled before it gets one, so that a version that
 // exists also runs.
-func (b *Broker) PutModule(ctx context.Context, name string, wasm []byte) (*metadata.Module, error) {
+func (b *Broker) PutModule(ctx context.Context, name string, wasm []byte) (*api.Module, error) {
 	compiled, err := b.engine.Compile(ctx, wasm)
 	if err != nil {
 		return nil, errcode.New(errcode.InvalidModule, "module %q: %w", name, err)
@@ -30,18 +31,18 @@ func (b *Broker) PutModule(ctx context.Context, name string, wasm []byte) (*meta
 	r, err := b.change(ctx, metadata.AddModule{
 		Name: name, SHA256: hash, Size: int64(len(wasm)), ABI: info.ABI, Fields: info.Fields.Names(),
 	})
-	return r.Module, err
+	return moduleShape(r.Module), err
 }
 
 // Modules lists the newest version of every module.
-func (b *Broker) Modules(context.Context) ([]metadata.Module, error) {
-	return values(b.meta.Image().Modules()), nil
+func (b *Broker) Modules(context.Context) ([]api.Module, error) {
+	return shapes(b.meta.Image().Modules(), moduleShape), nil
 }
 
 // Module describes one version; 0 is the newest.
-func (b *Broker) Module(_ context.Context, name string, version int) (*metadata.Module, error) {
+func (b *Broker) Module(_ context.Context, name string, version int) (*api.Module, error) {
 	if m := b.meta.Image().Module(name, version); m != nil {
-		return m, nil
+		return moduleShape(m), nil
 	}
 	if version == 0 {
 		return nil, errcode.New(errcode.UnknownModule, "there is no module %q; push it first (`wasmill module push %s FILE`)", name, name)
@@ -50,11 +51,11 @@ func (b *Broker) Module(_ context.Context, name string, version int) (*metadata.
 }
 
 // ModuleVersions lists a module's versions, oldest first.
-func (b *Broker) ModuleVersions(ctx context.Context, name string) ([]metadata.Module, error) {
+func (b *Broker) ModuleVersions(ctx context.Context, name string) ([]api.Module, error) {
 	if _, err := b.Module(ctx, name, 0); err != nil {
 		return nil, err
 	}
-	return values(b.meta.Image().ModuleVersions(name)), nil
+	return shapes(b.meta.Image().ModuleVersions(name), moduleShape), nil
 }
 
 // ModuleBytes returns a version's bytes.
@@ -86,11 +87,3 @@ func (b *Broker) DeleteModule(ctx context.Context, name string, version int) err
 
 // Get reads a module's bytes by hash, for the pipelines that are compiled from it.
 func (s *moduleStore) Get(_ context.Context, hash string) ([]byte, error) { return s.get(hash) }
-
-func values[T any](pointers []*T) []T {
-	out := make([]T, len(pointers))
-	for i, p := range pointers {
-		out[i] = *p
-	}
-	return out
-}

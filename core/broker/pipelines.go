@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 
+	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/metadata"
 	"github.com/wasmill/wasmill/wasm/abi"
@@ -11,7 +12,8 @@ import (
 // SetPipeline makes stages a topic's write pipeline. They are compiled, with their configuration,
 // before the change is made: a pipeline that is refused leaves the old one in force. Requests that
 // are under way finish with the version that they began with.
-func (b *Broker) SetPipeline(ctx context.Context, topicName string, stages []metadata.Stage) (*metadata.Pipeline, error) {
+func (b *Broker) SetPipeline(ctx context.Context, topicName string, spec api.PipelineSpec) (*api.Pipeline, error) {
+	stages := storedStages(spec.Stages)
 	t, err := b.topic(topicName)
 	if err != nil {
 		return nil, err
@@ -20,7 +22,7 @@ func (b *Broker) SetPipeline(ctx context.Context, topicName string, stages []met
 		return nil, err
 	}
 	r, err := b.propose(ctx, metadata.SetPipeline{Topic: topicName, Stages: stages})
-	return r.Pipeline, err
+	return pipelineShape(r.Pipeline), err
 }
 
 // try resolves and compiles stages without putting them to use.
@@ -38,12 +40,12 @@ func (b *Broker) try(ctx context.Context, rules metadata.Place, place abi.Place,
 }
 
 // Pipeline returns a topic's write pipeline; NOT_FOUND if it has none.
-func (b *Broker) Pipeline(_ context.Context, topicName string) (*metadata.Pipeline, error) {
+func (b *Broker) Pipeline(_ context.Context, topicName string) (*api.Pipeline, error) {
 	if _, err := b.topic(topicName); err != nil {
 		return nil, err
 	}
 	if m := b.meta.Image().Pipeline(topicName); m != nil {
-		return m, nil
+		return pipelineShape(m), nil
 	}
 	return nil, errcode.New(errcode.NotFound, "topic %q has no write pipeline; set one with `wasmill pipeline set %s`", topicName, topicName)
 }
@@ -55,27 +57,28 @@ func (b *Broker) DeletePipeline(ctx context.Context, topicName string) error {
 }
 
 // PutView makes or replaces a view.
-func (b *Broker) PutView(ctx context.Context, name, topicName string, stages []metadata.Stage) (*metadata.View, error) {
-	t, err := b.topic(topicName)
+func (b *Broker) PutView(ctx context.Context, name string, spec api.ViewSpec) (*api.View, error) {
+	stages := storedStages(spec.Stages)
+	t, err := b.topic(spec.Topic)
 	if err != nil {
 		return nil, err
 	}
 	if err := b.try(ctx, metadata.PlaceView, abi.PlaceView, t.name, stages); err != nil {
 		return nil, err
 	}
-	r, err := b.propose(ctx, metadata.PutView{Name: name, Topic: topicName, Stages: stages})
-	return r.View, err
+	r, err := b.propose(ctx, metadata.PutView{Name: name, Topic: spec.Topic, Stages: stages})
+	return viewShape(r.View), err
 }
 
 // Views lists the views by name.
-func (b *Broker) Views(context.Context) ([]metadata.View, error) {
-	return values(b.meta.Image().Views()), nil
+func (b *Broker) Views(context.Context) ([]api.View, error) {
+	return shapes(b.meta.Image().Views(), viewShape), nil
 }
 
 // View describes a view.
-func (b *Broker) View(_ context.Context, name string) (*metadata.View, error) {
+func (b *Broker) View(_ context.Context, name string) (*api.View, error) {
 	if v := b.meta.Image().View(name); v != nil {
-		return v, nil
+		return viewShape(v), nil
 	}
 	return nil, errcode.New(errcode.UnknownView, "there is no view %q; `wasmill view list` shows them", name)
 }
@@ -87,25 +90,26 @@ func (b *Broker) DeleteView(ctx context.Context, name string) error {
 }
 
 // PutDerivation makes a derivation or changes its stages.
-func (b *Broker) PutDerivation(ctx context.Context, d metadata.Derivation) (*DerivationInfo, error) {
-	if _, err := b.topic(d.Topic); err != nil {
+func (b *Broker) PutDerivation(ctx context.Context, name string, spec api.DerivationSpec) (*api.Derivation, error) {
+	stages := storedStages(spec.Stages)
+	if _, err := b.topic(spec.Topic); err != nil {
 		return nil, err
 	}
-	if err := b.try(ctx, metadata.PlaceDerivation, abi.PlaceDerivation, d.Topic, d.Stages); err != nil {
+	if err := b.try(ctx, metadata.PlaceDerivation, abi.PlaceDerivation, spec.Topic, stages); err != nil {
 		return nil, err
 	}
 	_, err := b.propose(ctx, metadata.PutDerivation{
-		Name: d.Name, Topic: d.Topic, Output: d.Output, StartFrom: d.StartFrom, Stages: d.Stages,
+		Name: name, Topic: spec.Topic, Output: spec.Output, StartFrom: spec.StartFrom, Stages: stages,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return b.Derivation(ctx, d.Name)
+	return b.Derivation(ctx, name)
 }
 
 // Derivations lists the derivations by name with their progress.
-func (b *Broker) Derivations(context.Context) ([]DerivationInfo, error) {
-	infos := []DerivationInfo{}
+func (b *Broker) Derivations(context.Context) ([]api.Derivation, error) {
+	infos := []api.Derivation{}
 	for _, m := range b.meta.Image().Derivations() {
 		infos = append(infos, b.describeDerivation(m))
 	}
@@ -113,7 +117,7 @@ func (b *Broker) Derivations(context.Context) ([]DerivationInfo, error) {
 }
 
 // Derivation describes a derivation and its progress.
-func (b *Broker) Derivation(_ context.Context, name string) (*DerivationInfo, error) {
+func (b *Broker) Derivation(_ context.Context, name string) (*api.Derivation, error) {
 	m := b.meta.Image().Derivation(name)
 	if m == nil {
 		return nil, errcode.New(errcode.UnknownDerivation, "there is no derivation %q; `wasmill derive list` shows them", name)

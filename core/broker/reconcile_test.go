@@ -13,15 +13,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/errcode"
-	"github.com/wasmill/wasmill/core/metadata"
 	"github.com/wasmill/wasmill/core/record"
 )
 
-func setPipeline(t testing.TB, b *broker.Broker, topic string, stages ...metadata.Stage) {
+func setPipeline(t testing.TB, b *broker.Broker, topic string, stages ...api.Stage) {
 	t.Helper()
-	if _, err := b.SetPipeline(t.Context(), topic, stages); err != nil {
+	if _, err := b.SetPipeline(t.Context(), topic, api.PipelineSpec{Stages: stages}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -36,10 +36,10 @@ func TestPipelineThatCannotBeLoaded(t *testing.T) {
 	createTopic(t, b, "plain", 1)
 	stage := commands(t, b)
 	setPipeline(t, b, "checked", stage)
-	if _, err := b.PutView(t.Context(), "seen", "checked", []metadata.Stage{stage}); err != nil {
+	if _, err := b.PutView(t.Context(), "seen", api.ViewSpec{Topic: "checked", Stages: []api.Stage{stage}}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.PutDerivation(t.Context(), metadata.Derivation{Name: "d", Topic: "checked", Output: "derived", Stages: []metadata.Stage{stage}}); err != nil {
+	if _, err := b.PutDerivation(t.Context(), "d", api.DerivationSpec{Topic: "checked", Output: "derived", Stages: []api.Stage{stage}}); err != nil {
 		t.Fatal(err)
 	}
 	produce(t, b, "checked", 0, "keep", "drop")
@@ -121,11 +121,11 @@ func TestRequestsSeeOneVersion(t *testing.T) {
 	createTopic(t, b, "orders", 1)
 	createTopic(t, b, "source", 1)
 	stage := commands(t, b)
-	versions := [][]metadata.Stage{{stage}, {stage, stage}} // "eexx" becomes "eex" or "ee"
+	versions := [][]api.Stage{{stage}, {stage, stage}} // "eexx" becomes "eex" or "ee"
 	produce(t, b, "source", 0, slices.Repeat([]string{"eexx"}, 20)...)
 	install := func(i int) {
 		setPipeline(t, b, "orders", versions[i%2]...)
-		if _, err := b.PutView(t.Context(), "seen", "source", versions[i%2]); err != nil {
+		if _, err := b.PutView(t.Context(), "seen", api.ViewSpec{Topic: "source", Stages: versions[i%2]}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -180,7 +180,7 @@ func TestPartitionsAddedUnderLoad(t *testing.T) {
 	b := open(t, t.TempDir())
 	createTopic(t, b, "orders", 1)
 	createTopic(t, b, "copies", 1)
-	_, err := b.PutDerivation(t.Context(), metadata.Derivation{Name: "copy", Topic: "orders", Output: "copies", Stages: []metadata.Stage{commands(t, b)}})
+	_, err := b.PutDerivation(t.Context(), "copy", api.DerivationSpec{Topic: "orders", Output: "copies", Stages: []api.Stage{commands(t, b)}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +203,7 @@ func TestPartitionsAddedUnderLoad(t *testing.T) {
 		})
 	}
 	for _, n := range []int32{2, 5, 9} {
-		info, err := b.AlterTopic(t.Context(), "orders", broker.TopicChange{Partitions: n})
+		info, err := b.AlterTopic(t.Context(), "orders", api.TopicChange{Partitions: n})
 		if err != nil || info.Partitions != n || len(info.State) != int(n) {
 			t.Errorf("grown to %+v, %v", info, err)
 		}

@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/errcode"
-	"github.com/wasmill/wasmill/core/metadata"
 	"github.com/wasmill/wasmill/raftstore/log"
 	"github.com/wasmill/wasmill/raftstore/vfs"
 	"github.com/wasmill/wasmill/wasm/wasmtest"
@@ -40,11 +40,11 @@ func TestMetadataOnAFullDisk(t *testing.T) {
 	disk.free.Store(100 << 10)
 	for name, change := range map[string]func() error{
 		"create a topic": func() error {
-			_, err := b.CreateTopic(t.Context(), broker.TopicSpec{Name: "more"})
+			_, err := b.CreateTopic(t.Context(), api.TopicSpec{Name: "more"})
 			return err
 		},
 		"add partitions": func() error {
-			_, err := b.AlterTopic(t.Context(), "orders", broker.TopicChange{Partitions: 2})
+			_, err := b.AlterTopic(t.Context(), "orders", api.TopicChange{Partitions: 2})
 			return err
 		},
 		"push a module": func() error {
@@ -52,7 +52,7 @@ func TestMetadataOnAFullDisk(t *testing.T) {
 			return err
 		},
 		"set a pipeline": func() error {
-			_, err := b.SetPipeline(t.Context(), "orders", []metadata.Stage{stage})
+			_, err := b.SetPipeline(t.Context(), "orders", api.PipelineSpec{Stages: []api.Stage{stage}})
 			return err
 		},
 		"allocate a producer id": func() error {
@@ -79,7 +79,7 @@ func TestMetadataOnAFullDisk(t *testing.T) {
 
 	// Every partition's first segment is allocated at once.
 	disk.free.Store(10 * log.FirstSegmentBytes)
-	_, err = b.CreateTopic(t.Context(), broker.TopicSpec{Name: "wide", Partitions: 10})
+	_, err = b.CreateTopic(t.Context(), api.TopicSpec{Name: "wide", Partitions: 10})
 	wantCode(t, err, errcode.DiskFull)
 	createTopic(t, b, "wide", 5)
 	produce(t, b, "orders", 0, "b")
@@ -101,7 +101,7 @@ func TestTopicThatCannotBeOpened(t *testing.T) {
 	b := openWith(t, broker.Options{DataDir: t.TempDir(), FS: fsys, Observer: w, MaintainEvery: time.Millisecond})
 	createTopic(t, b, "orders", 1)
 	full.Store(true)
-	_, err := b.CreateTopic(t.Context(), broker.TopicSpec{Name: "late", Partitions: 3})
+	_, err := b.CreateTopic(t.Context(), api.TopicSpec{Name: "late", Partitions: 3})
 	wantCode(t, err, errcode.DiskFull)
 	_, err = b.ProduceBatches(t.Context(), "late", broker.AnyPartition, batch(t, "a", "b"))
 	wantCode(t, err, errcode.NotLeaderOrFollower)

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 
+	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/metadata"
 	"github.com/wasmill/wasmill/core/partition"
@@ -34,7 +35,7 @@ func (b *Broker) change(ctx context.Context, c metadata.Command) (metadata.Resul
 }
 
 // CreateTopic makes a topic; it takes records when the call returns.
-func (b *Broker) CreateTopic(ctx context.Context, spec TopicSpec) (*TopicInfo, error) {
+func (b *Broker) CreateTopic(ctx context.Context, spec api.TopicSpec) (*api.Topic, error) {
 	if spec.Replication > 1 {
 		return nil, errcode.New(errcode.InvalidReplicationFactor,
 			"create topic %q: replication %d needs as many brokers, this cluster has 1; leave it out or say 1", spec.Name, spec.Replication)
@@ -49,7 +50,7 @@ func (b *Broker) CreateTopic(ctx context.Context, spec TopicSpec) (*TopicInfo, e
 }
 
 // AlterTopic changes a topic's configuration or adds partitions.
-func (b *Broker) AlterTopic(ctx context.Context, name string, change TopicChange) (*TopicInfo, error) {
+func (b *Broker) AlterTopic(ctx context.Context, name string, change api.TopicChange) (*api.Topic, error) {
 	if _, err := b.propose(ctx, metadata.AlterTopic{Name: name, Partitions: change.Partitions, Config: change.Config}); err != nil {
 		return nil, err
 	}
@@ -63,8 +64,8 @@ func (b *Broker) DeleteTopic(ctx context.Context, name string) error {
 }
 
 // Topics describes all topics by name, without the state of their partitions.
-func (b *Broker) Topics(context.Context) ([]TopicInfo, error) {
-	tab, infos := b.table.Load(), []TopicInfo{}
+func (b *Broker) Topics(context.Context) ([]api.Topic, error) {
+	tab, infos := b.table.Load(), []api.Topic{}
 	for _, m := range b.meta.Image().Topics() {
 		if t := tab.topics[m.Name]; t != nil {
 			infos = append(infos, t.describe())
@@ -74,14 +75,14 @@ func (b *Broker) Topics(context.Context) ([]TopicInfo, error) {
 }
 
 // Topic describes a topic, or the one that a view shows, and the state of its partitions.
-func (b *Broker) Topic(_ context.Context, name string) (*TopicInfo, error) {
+func (b *Broker) Topic(_ context.Context, name string) (*api.Topic, error) {
 	t, v, err := b.source(name)
 	if err != nil {
 		return nil, err
 	}
 	info := t.describe()
 	if v != nil {
-		info.Name, info.ViewOf, info.PipelineAt = name, t.name, v.meta.Version
+		info.Name, info.ViewOf, info.PipelineVersion = name, t.name, v.meta.Version
 	}
 	for i, p := range t.partitions() {
 		info.State = append(info.State, b.describePartition(i, p))
@@ -91,7 +92,7 @@ func (b *Broker) Topic(_ context.Context, name string) (*TopicInfo, error) {
 
 // EachPartition tells visit of every partition of this broker, for metrics. It may be called while the
 // broker closes and afterwards; then it tells of what there was.
-func (b *Broker) EachPartition(visit func(topic string, state PartitionInfo)) {
+func (b *Broker) EachPartition(visit func(topic string, state api.PartitionState)) {
 	for _, t := range b.table.Load().topics {
 		for i, p := range t.partitions() {
 			visit(t.name, b.describePartition(i, p))
@@ -99,9 +100,9 @@ func (b *Broker) EachPartition(visit func(topic string, state PartitionInfo)) {
 	}
 }
 
-func (b *Broker) describePartition(number int, p *partition.Partition) PartitionInfo {
+func (b *Broker) describePartition(number int, p *partition.Partition) api.PartitionState {
 	bounds := p.Bounds()
-	state := PartitionInfo{
+	state := api.PartitionState{
 		Partition: int32(number), Leader: string(b.id), LogStartOffset: bounds.LogStart,
 		HighWatermark: bounds.HighWatermark, SizeBytes: p.SizeBytes(),
 	}
@@ -111,10 +112,11 @@ func (b *Broker) describePartition(number int, p *partition.Partition) Partition
 	return state
 }
 
-func (t *topic) describe() TopicInfo {
-	info := TopicInfo{Topic: *t.meta.Load(), Effective: t.config.Load().Map()}
+func (t *topic) describe() api.Topic {
+	info := topicShape(t.meta.Load())
+	info.Effective = t.config.Load().Map()
 	if l := t.write.Load(); l != nil {
-		info.PipelineAt = l.version
+		info.PipelineVersion = l.version
 	}
 	return info
 }
@@ -126,23 +128,23 @@ func (b *Broker) AllocateProducerID(ctx context.Context) (int64, error) {
 }
 
 // Cluster describes the cluster.
-func (b *Broker) Cluster(ctx context.Context) (*ClusterInfo, error) {
+func (b *Broker) Cluster(ctx context.Context) (*api.Cluster, error) {
 	brokers, err := b.Brokers(ctx)
 	if err != nil {
 		return nil, err
 	}
 	image := b.meta.Image()
-	return &ClusterInfo{
+	return &api.Cluster{
 		ClusterID: image.ClusterID(), Version: b.opts.Version, Leader: string(b.id), Brokers: brokers,
 		Topics: len(image.Topics()), Views: len(image.Views()), Modules: len(image.Modules()),
 	}, nil
 }
 
 // Brokers describes the brokers of the cluster: this one.
-func (b *Broker) Brokers(context.Context) ([]BrokerInfo, error) {
-	info := BrokerInfo{ID: string(b.id), HTTP: b.opts.Advertise, Version: b.opts.Version, StartedAt: b.startedAt}
+func (b *Broker) Brokers(context.Context) ([]api.Broker, error) {
+	info := api.Broker{ID: string(b.id), HTTP: b.opts.Advertise, Version: b.opts.Version, StartedAt: b.startedAt}
 	for _, t := range b.table.Load().topics {
 		info.Partitions += len(t.partitions())
 	}
-	return []BrokerInfo{info}, nil
+	return []api.Broker{info}, nil
 }

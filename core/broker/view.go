@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/metadata"
 	"github.com/wasmill/wasmill/core/partition"
@@ -18,8 +19,8 @@ const maxScanBytes = 8 << 20
 
 // adHoc compiles a pipeline for one request. The engine keeps compiled modules, so that this costs
 // instances and not compilations.
-func (b *Broker) adHoc(ctx context.Context, t *topic, stages []metadata.Stage) (*livePipeline, error) {
-	resolved, err := b.meta.Image().ResolveStages(metadata.PlaceView, t.name, stages)
+func (b *Broker) adHoc(ctx context.Context, t *topic, stages []api.Stage) (*livePipeline, error) {
+	resolved, err := b.meta.Image().ResolveStages(metadata.PlaceView, t.name, storedStages(stages))
 	if err != nil {
 		return nil, err
 	}

@@ -6,24 +6,24 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/errcode"
-	"github.com/wasmill/wasmill/core/metadata"
 	"github.com/wasmill/wasmill/wasm/wasmtest"
 )
 
 // push stores a module and returns a stage of it.
-func push(t testing.TB, b *broker.Broker, name string, wasm []byte) metadata.Stage {
+func push(t testing.TB, b *broker.Broker, name string, wasm []byte) api.Stage {
 	t.Helper()
 	m, err := b.PutModule(t.Context(), name, wasm)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return metadata.Stage{Module: name, Version: m.Version}
+	return api.Stage{Module: name, Version: m.Version}
 }
 
 // commands stores wasmtest.Commands: the first byte of a value says what becomes of the record.
-func commands(t testing.TB, b *broker.Broker) metadata.Stage {
+func commands(t testing.TB, b *broker.Broker) api.Stage {
 	t.Helper()
 	return push(t, b, "commands", wasmtest.Commands(0))
 }
@@ -51,7 +51,7 @@ func TestViewShowsWhatThePipelineLeaves(t *testing.T) {
 	createTopic(t, b, "orders", 1)
 	produce(t, b, "orders", 0, "keep", "drop", "emitx", "t", "keep too")
 	produce(t, b, "orders", 0, "d")
-	if _, err := b.PutView(t.Context(), "seen", "orders", []metadata.Stage{commands(t, b)}); err != nil {
+	if _, err := b.PutView(t.Context(), "seen", api.ViewSpec{Topic: "orders", Stages: []api.Stage{commands(t, b)}}); err != nil {
 		t.Fatal(err)
 	}
 	got, next := read(t, b, "seen", 0, 0)
@@ -92,7 +92,7 @@ func TestViewAnswersKeepTheirBytes(t *testing.T) {
 		name := fmt.Sprint("topic", i)
 		createTopic(t, b, name, 1)
 		produce(t, b, name, 0, fmt.Sprint("value of ", i))
-		if _, err := b.PutView(t.Context(), "view-of-"+name, name, []metadata.Stage{stage}); err != nil {
+		if _, err := b.PutView(t.Context(), "view-of-"+name, api.ViewSpec{Topic: name, Stages: []api.Stage{stage}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -123,10 +123,10 @@ func TestAdHocPipeline(t *testing.T) {
 	createTopic(t, b, "orders", 1)
 	produce(t, b, "orders", 0, "ed", "keep", "d", "ekeepx")
 	stage := commands(t, b)
-	if _, err := b.PutView(t.Context(), "seen", "orders", []metadata.Stage{stage}); err != nil {
+	if _, err := b.PutView(t.Context(), "seen", api.ViewSpec{Topic: "orders", Stages: []api.Stage{stage}}); err != nil {
 		t.Fatal(err)
 	}
-	fetch := func(topic string, stages ...metadata.Stage) broker.FetchedPartition {
+	fetch := func(topic string, stages ...api.Stage) broker.FetchedPartition {
 		t.Helper()
 		req := fetchOf(topic, 0, 0)
 		req.Partitions[0].Stages = stages
@@ -148,10 +148,10 @@ func TestAdHocPipeline(t *testing.T) {
 		t.Errorf("scanned to %d, want 4", p.NextOffset)
 	}
 	wantCode(t, fetch("seen", stage).Err, errcode.InvalidRequest)
-	wantCode(t, fetch("orders", metadata.Stage{Module: "nothing"}).Err, errcode.UnknownModule)
+	wantCode(t, fetch("orders", api.Stage{Module: "nothing"}).Err, errcode.UnknownModule)
 	bad := stage
 	bad.Config = json.RawMessage(`[`)
 	wantCode(t, fetch("orders", bad).Err, errcode.InvalidPipeline)
-	many := slices.Repeat([]metadata.Stage{stage}, metadata.MaxStages+1)
+	many := slices.Repeat([]api.Stage{stage}, api.MaxStages+1)
 	wantCode(t, fetch("orders", many...).Err, errcode.InvalidPipeline)
 }

@@ -3,8 +3,8 @@ package httpapi
 import (
 	"context"
 
+	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/broker"
-	"github.com/wasmill/wasmill/core/metadata"
 )
 
 // Broker is what the server needs of a broker. Every error is an *errcode.Error or wraps one. All
@@ -15,8 +15,8 @@ type Broker interface {
 	Modules
 	Transforms
 
-	Cluster(ctx context.Context) (*broker.ClusterInfo, error)
-	Brokers(ctx context.Context) ([]broker.BrokerInfo, error)
+	Cluster(ctx context.Context) (*api.Cluster, error)
+	Brokers(ctx context.Context) ([]api.Broker, error)
 	// Ready is nil when the broker takes requests, else it says what is missing.
 	Ready() error
 }
@@ -36,19 +36,19 @@ type Records interface {
 
 // Topics is topic administration.
 type Topics interface {
-	CreateTopic(ctx context.Context, spec broker.TopicSpec) (*broker.TopicInfo, error)
-	Topics(ctx context.Context) ([]broker.TopicInfo, error)
-	Topic(ctx context.Context, name string) (*broker.TopicInfo, error)
-	AlterTopic(ctx context.Context, name string, change broker.TopicChange) (*broker.TopicInfo, error)
+	CreateTopic(ctx context.Context, spec api.TopicSpec) (*api.Topic, error)
+	Topics(ctx context.Context) ([]api.Topic, error)
+	Topic(ctx context.Context, name string) (*api.Topic, error)
+	AlterTopic(ctx context.Context, name string, change api.TopicChange) (*api.Topic, error)
 	DeleteTopic(ctx context.Context, name string) error
 }
 
 // Modules is module administration. Version 0 is the newest, or all of them for DeleteModule.
 type Modules interface {
-	PutModule(ctx context.Context, name string, wasm []byte) (*metadata.Module, error)
-	Modules(ctx context.Context) ([]metadata.Module, error)
-	Module(ctx context.Context, name string, version int) (*metadata.Module, error)
-	ModuleVersions(ctx context.Context, name string) ([]metadata.Module, error)
+	PutModule(ctx context.Context, name string, wasm []byte) (*api.Module, error)
+	Modules(ctx context.Context) ([]api.Module, error)
+	Module(ctx context.Context, name string, version int) (*api.Module, error)
+	ModuleVersions(ctx context.Context, name string) ([]api.Module, error)
 	ModuleBytes(ctx context.Context, name string, version int) ([]byte, error)
 	DeleteModule(ctx context.Context, name string, version int) error
 	DryRun(ctx context.Context, name string, version int, req broker.DryRunRequest) (*broker.DryRunResult, error)
@@ -56,17 +56,17 @@ type Modules interface {
 
 // Transforms is the administration of write pipelines, views and derivations.
 type Transforms interface {
-	SetPipeline(ctx context.Context, topic string, stages []metadata.Stage) (*metadata.Pipeline, error)
-	Pipeline(ctx context.Context, topic string) (*metadata.Pipeline, error)
+	SetPipeline(ctx context.Context, topic string, spec api.PipelineSpec) (*api.Pipeline, error)
+	Pipeline(ctx context.Context, topic string) (*api.Pipeline, error)
 	DeletePipeline(ctx context.Context, topic string) error
 
-	PutView(ctx context.Context, name, topic string, stages []metadata.Stage) (*metadata.View, error)
-	Views(ctx context.Context) ([]metadata.View, error)
-	View(ctx context.Context, name string) (*metadata.View, error)
+	PutView(ctx context.Context, name string, spec api.ViewSpec) (*api.View, error)
+	Views(ctx context.Context) ([]api.View, error)
+	View(ctx context.Context, name string) (*api.View, error)
 	DeleteView(ctx context.Context, name string) error
 
-	PutDerivation(ctx context.Context, d metadata.Derivation) (*broker.DerivationInfo, error)
-	Derivations(ctx context.Context) ([]broker.DerivationInfo, error)
-	Derivation(ctx context.Context, name string) (*broker.DerivationInfo, error)
+	PutDerivation(ctx context.Context, name string, spec api.DerivationSpec) (*api.Derivation, error)
+	Derivations(ctx context.Context) ([]api.Derivation, error)
+	Derivation(ctx context.Context, name string) (*api.Derivation, error)
 	DeleteDerivation(ctx context.Context, name string) error
 }

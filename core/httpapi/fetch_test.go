@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/record"
@@ -194,12 +195,12 @@ func TestFetchManyRefusals(t *testing.T) {
 
 // A fetch that asks for all partitions gets no more than one fetch may.
 func TestFetchManySharesTheLimit(t *testing.T) {
-	var in fetchManyRequest
+	var in api.FetchRequest
 	if err := json.Unmarshal([]byte(`{"partitions":[{"max_bytes":70},{"max_bytes":70},{"max_bytes":70}],"wait_ms":9000000000000000000}`), &in); err != nil {
 		t.Fatal(err)
 	}
 	o := Options{MaxFetchBytes: 100}.withDefaults()
-	req, err := in.request(&o)
+	req, err := fetchRequest(&in, &o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,21 +8,10 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/errcode"
 )
-
-// fetchManyRequest is the body of POST /v1/fetch.
-type fetchManyRequest struct {
-	Partitions []struct {
-		Topic     string `json:"topic"`
-		Partition int32  `json:"partition"`
-		Offset    int64  `json:"offset"`
-		MaxBytes  int    `json:"max_bytes"`
-	} `json:"partitions"`
-	MinBytes int   `json:"min_bytes"`
-	WaitMs   int64 `json:"wait_ms"`
-}
 
 // manyForms is what fetchMany can answer in.
 var manyForms = []string{mediaFetch, mediaJSON}
@@ -33,11 +22,11 @@ func (c *call) fetchMany() error {
 	if err != nil {
 		return err
 	}
-	var in fetchManyRequest
+	var in api.FetchRequest
 	if err := c.decode(&in); err != nil {
 		return err
 	}
-	req, err := in.request(&c.s.opts)
+	req, err := fetchRequest(&in, &c.s.opts)
 	if err != nil {
 		return err
 	}
@@ -53,19 +42,19 @@ func (c *call) fetchMany() error {
 	return c.answerManyJSON(&req)
 }
 
-// request checks the bounds. All partitions together get no more bytes than one fetch may.
-func (in *fetchManyRequest) request(o *Options) (broker.FetchRequest, error) {
+// fetchRequest checks the bounds. All partitions together get no more bytes than one fetch may.
+func fetchRequest(in *api.FetchRequest, o *Options) (broker.FetchRequest, error) {
 	n := len(in.Partitions)
 	if n == 0 || n > o.MaxFetchParts {
 		return broker.FetchRequest{}, errcode.New(errcode.InvalidRequest, "the request names %d partitions; it must name 1 to %d", n, o.MaxFetchParts)
 	}
-	if in.WaitMs < 0 || in.MinBytes < 0 {
+	if in.WaitMS < 0 || in.MinBytes < 0 {
 		return broker.FetchRequest{}, errcode.New(errcode.InvalidRequest, "min_bytes and wait_ms must not be negative")
 	}
 	req := broker.FetchRequest{
 		Partitions: make([]broker.FetchPartition, n),
 		MinBytes:   in.MinBytes,
-		Wait:       min(time.Duration(min(in.WaitMs, 1<<31))*time.Millisecond, o.MaxWait),
+		Wait:       min(time.Duration(min(in.WaitMS, 1<<31))*time.Millisecond, o.MaxWait),
 	}
 	if req.MinBytes == 0 && req.Wait > 0 {
 		req.MinBytes = 1

@@ -7,9 +7,9 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/errcode"
-	"github.com/wasmill/wasmill/core/metadata"
 )
 
 // fetchQuery is what the query of a fetch asks for.
@@ -21,7 +21,7 @@ type fetchQuery struct {
 	wait     time.Duration
 	follow   bool
 	followed bool // follow was given
-	stages   []metadata.Stage
+	stages   []api.Stage
 	configs  []json.RawMessage
 }
 
@@ -65,10 +65,10 @@ func (q *fetchQuery) parameter(k, v []byte, o *Options) (bit uint, err error) {
 		q.follow, err = parseFlag(k, v)
 		return 16, err
 	case "module":
-		if len(q.stages) == metadata.MaxStages {
-			return 0, errcode.New(errcode.InvalidPipeline, "the query names more than %d modules; put the pipeline into a view", metadata.MaxStages)
+		if len(q.stages) == api.MaxStages {
+			return 0, errcode.New(errcode.InvalidPipeline, "the query names more than %d modules; put the pipeline into a view", api.MaxStages)
 		}
-		q.stages = append(q.stages, metadata.Stage{Module: string(v)})
+		q.stages = append(q.stages, api.Stage{Module: string(v)})
 		return 0, nil
 	case "module_config":
 		return 0, q.addConfig(v)
@@ -104,8 +104,8 @@ func (q *fetchQuery) parseOffset(v []byte) error {
 
 // addConfig takes the next module_config.
 func (q *fetchQuery) addConfig(v []byte) error {
-	if len(q.configs) == metadata.MaxStages {
-		return errcode.New(errcode.InvalidPipeline, "the query has more than %d module_config", metadata.MaxStages)
+	if len(q.configs) == api.MaxStages {
+		return errcode.New(errcode.InvalidPipeline, "the query has more than %d module_config", api.MaxStages)
 	}
 	if !json.Valid(v) {
 		return errcode.New(errcode.InvalidJSON, "module_config is not JSON: %q", clip(v))

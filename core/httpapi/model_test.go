@@ -8,9 +8,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/errcode"
-	"github.com/wasmill/wasmill/core/metadata"
 	"github.com/wasmill/wasmill/core/record"
 )
 
@@ -20,9 +20,9 @@ type model struct {
 	mu          sync.Mutex
 	topics      map[string]*modelTopic
 	modules     map[string][]modelModule
-	pipelines   map[string]*metadata.Pipeline
-	views       map[string]*metadata.View
-	derivations map[string]*broker.DerivationInfo
+	pipelines   map[string]*api.Pipeline
+	views       map[string]*api.View
+	derivations map[string]*api.Derivation
 	grown       chan struct{} // closed and replaced when records arrive
 	lastID      int64
 
@@ -36,7 +36,7 @@ type model struct {
 }
 
 type modelTopic struct {
-	info  broker.TopicInfo
+	info  api.Topic
 	parts []*modelPartition
 }
 
@@ -47,15 +47,15 @@ type modelPartition struct {
 }
 
 type modelModule struct {
-	metadata.Module
+	api.Module
 	wasm []byte
 }
 
 func newModel() *model {
 	return &model{
 		topics: map[string]*modelTopic{}, modules: map[string][]modelModule{},
-		pipelines: map[string]*metadata.Pipeline{}, views: map[string]*metadata.View{},
-		derivations: map[string]*broker.DerivationInfo{}, grown: make(chan struct{}),
+		pipelines: map[string]*api.Pipeline{}, views: map[string]*api.View{},
+		derivations: map[string]*api.Derivation{}, grown: make(chan struct{}),
 	}
 }
 
@@ -248,7 +248,7 @@ func (m *model) AllocateProducerID(context.Context) (int64, error) {
 	return m.lastID, nil
 }
 
-func (m *model) CreateTopic(_ context.Context, spec broker.TopicSpec) (*broker.TopicInfo, error) {
+func (m *model) CreateTopic(_ context.Context, spec api.TopicSpec) (*api.Topic, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if spec.Name == "" {
@@ -258,9 +258,9 @@ func (m *model) CreateTopic(_ context.Context, spec broker.TopicSpec) (*broker.T
 		return nil, errcode.New(errcode.TopicAlreadyExists, "topic %s is there already", spec.Name)
 	}
 	spec.Partitions = max(spec.Partitions, 1)
-	t := &modelTopic{info: broker.TopicInfo{
-		Topic: metadata.Topic{ID: metadata.TopicID(len(m.topics) + 1), Name: spec.Name, Partitions: spec.Partitions,
-			Replication: 1, Config: spec.Config, CreatedAt: modelTime},
+	t := &modelTopic{info: api.Topic{
+		ID: uint64(len(m.topics) + 1), Name: spec.Name, Partitions: spec.Partitions,
+		Replication: 1, Config: spec.Config, CreatedAt: modelTime,
 		Effective: map[string]string{"flush": "fsync"},
 	}}
 	if t.info.Config == nil {
@@ -278,26 +278,26 @@ func (t *modelTopic) grow(n int32) {
 	t.info.Partitions = n
 }
 
-func (t *modelTopic) describe() *broker.TopicInfo {
+func (t *modelTopic) describe() *api.Topic {
 	info := t.info
 	info.State = nil
 	for i, p := range t.parts {
-		info.State = append(info.State, broker.PartitionInfo{Partition: int32(i), Leader: "1", LogStartOffset: p.start, HighWatermark: p.next})
+		info.State = append(info.State, api.PartitionState{Partition: int32(i), Leader: "1", LogStartOffset: p.start, HighWatermark: p.next})
 	}
 	return &info
 }
 
-func (m *model) Topics(context.Context) ([]broker.TopicInfo, error) {
+func (m *model) Topics(context.Context) ([]api.Topic, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var out []broker.TopicInfo
+	var out []api.Topic
 	for _, t := range m.topics {
 		out = append(out, *t.describe())
 	}
 	return out, nil
 }
 
-func (m *model) Topic(_ context.Context, name string) (*broker.TopicInfo, error) {
+func (m *model) Topic(_ context.Context, name string) (*api.Topic, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if t := m.topics[name]; t != nil {
@@ -306,7 +306,7 @@ func (m *model) Topic(_ context.Context, name string) (*broker.TopicInfo, error)
 	return nil, errcode.New(errcode.UnknownTopicOrPartition, "there is no topic %s", name)
 }
 
-func (m *model) AlterTopic(_ context.Context, name string, change broker.TopicChange) (*broker.TopicInfo, error) {
+func (m *model) AlterTopic(_ context.Context, name string, change api.TopicChange) (*api.Topic, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	t := m.topics[name]
@@ -339,12 +339,12 @@ func (m *model) DeleteTopic(_ context.Context, name string) error {
 	return nil
 }
 
-func (m *model) Cluster(context.Context) (*broker.ClusterInfo, error) {
-	return &broker.ClusterInfo{ClusterID: "c1", Version: "test", Leader: "1", Brokers: []broker.BrokerInfo{{ID: "1", StartedAt: modelTime}}}, nil
+func (m *model) Cluster(context.Context) (*api.Cluster, error) {
+	return &api.Cluster{ClusterID: "c1", Version: "test", Leader: "1", Brokers: []api.Broker{{ID: "1", StartedAt: modelTime}}}, nil
 }
 
-func (m *model) Brokers(context.Context) ([]broker.BrokerInfo, error) {
-	return []broker.BrokerInfo{{ID: "1", HTTP: "127.0.0.1:8640", Version: "test", StartedAt: modelTime}}, nil
+func (m *model) Brokers(context.Context) ([]api.Broker, error) {
+	return []api.Broker{{ID: "1", HTTP: "127.0.0.1:8640", Version: "test", StartedAt: modelTime}}, nil
 }
 
 func (m *model) Ready() error { return m.notReady }

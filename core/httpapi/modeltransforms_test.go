@@ -7,14 +7,14 @@ import (
 	"encoding/hex"
 	"slices"
 
+	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/errcode"
-	"github.com/wasmill/wasmill/core/metadata"
 )
 
 var _ Broker = (*model)(nil)
 
-func (m *model) PutModule(_ context.Context, name string, wasm []byte) (*metadata.Module, error) {
+func (m *model) PutModule(_ context.Context, name string, wasm []byte) (*api.Module, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !bytes.HasPrefix(wasm, []byte("\x00asm")) {
@@ -25,7 +25,7 @@ func (m *model) PutModule(_ context.Context, name string, wasm []byte) (*metadat
 	if n := len(versions); n > 0 && versions[n-1].SHA256 == hex.EncodeToString(sum[:]) {
 		return &versions[n-1].Module, nil
 	}
-	v := modelModule{wasm: slices.Clone(wasm), Module: metadata.Module{
+	v := modelModule{wasm: slices.Clone(wasm), Module: api.Module{
 		Name: name, Version: len(versions) + 1, SHA256: hex.EncodeToString(sum[:]), Size: int64(len(wasm)),
 		ABI: "wasmill-v1", Fields: []string{"key"}, CreatedAt: modelTime,
 	}}
@@ -44,17 +44,17 @@ func (m *model) module(name string, version int) (*modelModule, error) {
 	return &versions[version-1], nil
 }
 
-func (m *model) Modules(context.Context) ([]metadata.Module, error) {
+func (m *model) Modules(context.Context) ([]api.Module, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var out []metadata.Module
+	var out []api.Module
 	for _, versions := range m.modules {
 		out = append(out, versions[len(versions)-1].Module)
 	}
 	return out, nil
 }
 
-func (m *model) Module(_ context.Context, name string, version int) (*metadata.Module, error) {
+func (m *model) Module(_ context.Context, name string, version int) (*api.Module, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	v, err := m.module(name, version)
@@ -64,13 +64,13 @@ func (m *model) Module(_ context.Context, name string, version int) (*metadata.M
 	return &v.Module, nil
 }
 
-func (m *model) ModuleVersions(_ context.Context, name string) ([]metadata.Module, error) {
+func (m *model) ModuleVersions(_ context.Context, name string) ([]api.Module, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if _, err := m.module(name, 0); err != nil {
 		return nil, err
 	}
-	var out []metadata.Module
+	var out []api.Module
 	for _, v := range m.modules[name] {
 		out = append(out, v.Module)
 	}
@@ -115,16 +115,16 @@ func (m *model) DryRun(_ context.Context, name string, version int, req broker.D
 	return out, nil
 }
 
-func (m *model) SetPipeline(_ context.Context, topic string, stages []metadata.Stage) (*metadata.Pipeline, error) {
+func (m *model) SetPipeline(_ context.Context, topic string, spec api.PipelineSpec) (*api.Pipeline, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.topics[topic] == nil {
 		return nil, errcode.New(errcode.UnknownTopicOrPartition, "there is no topic %s", topic)
 	}
-	if len(stages) == 0 {
+	if len(spec.Stages) == 0 {
 		return nil, errcode.New(errcode.InvalidPipeline, "a pipeline needs a stage")
 	}
-	p := &metadata.Pipeline{Topic: topic, Version: 1, Stages: stages, UpdatedAt: modelTime}
+	p := &api.Pipeline{Topic: topic, Version: 1, Stages: spec.Stages, UpdatedAt: modelTime}
 	if old := m.pipelines[topic]; old != nil {
 		p.Version = old.Version + 1
 	}
@@ -132,7 +132,7 @@ func (m *model) SetPipeline(_ context.Context, topic string, stages []metadata.S
 	return p, nil
 }
 
-func (m *model) Pipeline(_ context.Context, topic string) (*metadata.Pipeline, error) {
+func (m *model) Pipeline(_ context.Context, topic string) (*api.Pipeline, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if p := m.pipelines[topic]; p != nil {
@@ -148,10 +148,10 @@ func (m *model) DeletePipeline(_ context.Context, topic string) error {
 	return nil
 }
 
-func (m *model) PutView(_ context.Context, name, topic string, stages []metadata.Stage) (*metadata.View, error) {
+func (m *model) PutView(_ context.Context, name string, spec api.ViewSpec) (*api.View, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	v := &metadata.View{Name: name, Topic: topic, Version: 1, Stages: stages, UpdatedAt: modelTime}
+	v := &api.View{Name: name, Topic: spec.Topic, Version: 1, Stages: spec.Stages, UpdatedAt: modelTime}
 	if old := m.views[name]; old != nil {
 		v.Version = old.Version + 1
 	}
@@ -159,17 +159,17 @@ func (m *model) PutView(_ context.Context, name, topic string, stages []metadata
 	return v, nil
 }
 
-func (m *model) Views(context.Context) ([]metadata.View, error) {
+func (m *model) Views(context.Context) ([]api.View, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var out []metadata.View
+	var out []api.View
 	for _, v := range m.views {
 		out = append(out, *v)
 	}
 	return out, nil
 }
 
-func (m *model) View(_ context.Context, name string) (*metadata.View, error) {
+func (m *model) View(_ context.Context, name string) (*api.View, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if v := m.views[name]; v != nil {
@@ -188,29 +188,31 @@ func (m *model) DeleteView(_ context.Context, name string) error {
 	return nil
 }
 
-func (m *model) PutDerivation(_ context.Context, d metadata.Derivation) (*broker.DerivationInfo, error) {
+func (m *model) PutDerivation(_ context.Context, name string, spec api.DerivationSpec) (*api.Derivation, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	d.ID, d.Version, d.UpdatedAt = 1, 1, modelTime
-	if old := m.derivations[d.Name]; old != nil {
+	d := &api.Derivation{
+		ID: 1, Name: name, Topic: spec.Topic, Output: spec.Output, StartFrom: spec.StartFrom, Version: 1,
+		Stages: spec.Stages, UpdatedAt: modelTime, Progress: []api.DerivationProgress{{NextOffset: 0}},
+	}
+	if old := m.derivations[name]; old != nil {
 		d.Version = old.Version + 1
 	}
-	info := &broker.DerivationInfo{Derivation: d, Progress: []broker.DerivationProgress{{NextOffset: 0}}}
-	m.derivations[d.Name] = info
-	return info, nil
+	m.derivations[name] = d
+	return d, nil
 }
 
-func (m *model) Derivations(context.Context) ([]broker.DerivationInfo, error) {
+func (m *model) Derivations(context.Context) ([]api.Derivation, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var out []broker.DerivationInfo
+	var out []api.Derivation
 	for _, d := range m.derivations {
 		out = append(out, *d)
 	}
 	return out, nil
 }
 
-func (m *model) Derivation(_ context.Context, name string) (*broker.DerivationInfo, error) {
+func (m *model) Derivation(_ context.Context, name string) (*api.Derivation, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if d := m.derivations[name]; d != nil {

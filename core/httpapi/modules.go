@@ -6,9 +6,9 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/errcode"
-	"github.com/wasmill/wasmill/core/metadata"
 	"github.com/wasmill/wasmill/core/record"
 )
 
@@ -44,7 +44,7 @@ func (c *call) listModules() error {
 	if err != nil {
 		return err
 	}
-	return c.answerList("modules", orEmpty(modules))
+	return c.answerJSON(fasthttp.StatusOK, api.ModuleList{Modules: orEmpty(modules)})
 }
 
 // moduleForms is what getModule can answer in.
@@ -84,7 +84,7 @@ func (c *call) moduleVersions() error {
 	if err != nil {
 		return err
 	}
-	return c.answerList("versions", orEmpty(versions))
+	return c.answerJSON(fasthttp.StatusOK, api.ModuleVersions{Versions: orEmpty(versions)})
 }
 
 func (c *call) deleteModule() error {
@@ -164,7 +164,7 @@ func (r *recordReader) readDryRun(body []byte) (broker.DryRunRequest, error) {
 		case "on_error":
 			var policy string
 			policy, err = r.stringOrNull()
-			req.OnError = metadata.OnError(policy)
+			req.OnError = api.OnError(policy)
 		case "config":
 			if !r.null() {
 				var config []byte

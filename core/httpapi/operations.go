@@ -6,6 +6,7 @@ import (
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fasthttp/fasthttpadaptor"
 
+	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/errcode"
 )
 
@@ -27,7 +28,7 @@ func (c *call) brokers() error {
 	if err != nil {
 		return err
 	}
-	return c.answerList("brokers", orEmpty(brokers))
+	return c.answerJSON(fasthttp.StatusOK, api.BrokerList{Brokers: orEmpty(brokers)})
 }
 
 // newProducer hands out an id for an idempotent producer.
@@ -36,15 +37,12 @@ func (c *call) newProducer() error {
 	if err != nil {
 		return err
 	}
-	return c.answerJSON(fasthttp.StatusOK, struct {
-		ID    int64 `json:"producer_id"`
-		Epoch int16 `json:"producer_epoch"`
-	}{ID: id})
+	return c.answerJSON(fasthttp.StatusOK, api.ProducerID{ID: id})
 }
 
 // health tells that the process answers; it does not look at the broker.
 func (c *call) health() error {
-	return c.answerJSON(fasthttp.StatusOK, map[string]string{"status": "ok"})
+	return c.answerJSON(fasthttp.StatusOK, api.Status{Status: "ok"})
 }
 
 // ready tells whether requests should be sent here.
@@ -59,7 +57,7 @@ func (c *call) ready() error {
 		}
 		return e
 	}
-	return c.answerJSON(fasthttp.StatusOK, map[string]string{"status": "ready"})
+	return c.answerJSON(fasthttp.StatusOK, api.Status{Status: "ready"})
 }
 
 // metrics lets the handler from the options answer.

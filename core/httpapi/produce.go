@@ -187,7 +187,8 @@ func (c *call) answerProduced(res *broker.ProduceResult, sent int) error {
 		status = fasthttp.StatusMultiStatus
 	case len(res.Rejected) > 0 && len(res.Rejected) == sent && written == 0:
 		return errcode.New(errcode.InvalidRecord, "every record was rejected, the first with: %s; nothing was written", res.Rejected[0].Message).
-			With("topic", res.Topic).With("partitions", orEmpty(res.Partitions)).With("rejected", res.Rejected)
+			With("topic", res.Topic).With("partitions", rawList(res.Partitions, appendProducedPartition)).
+			With("rejected", rawList(res.Rejected, appendRejected))
 	}
 	out := c.buffer(0)
 	out.b = appendProduced(out.b, res)
@@ -200,5 +201,5 @@ func allFailed(res *broker.ProduceResult, first *errcode.Error) error {
 	if len(res.Partitions) == 1 {
 		return first
 	}
-	return first.With("topic", res.Topic).With("partitions", res.Partitions)
+	return first.With("topic", res.Topic).With("partitions", rawList(res.Partitions, appendProducedPartition))
 }

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"encoding/json"
 	"strconv"
 
 	"github.com/wasmill/wasmill/core/broker"
@@ -30,6 +31,15 @@ func appendList[T any](dst []byte, name string, list []T, element func([]byte, *
 		return dst
 	}
 	dst = append(append(append(dst, `,"`...), name...), `":[`...)
+	for i := range list {
+		dst = element(comma(dst, i), &list[i])
+	}
+	return append(dst, ']')
+}
+
+// rawList is a list as a field of an error.
+func rawList[T any](list []T, element func([]byte, *T) []byte) json.RawMessage {
+	dst := []byte{'['}
 	for i := range list {
 		dst = element(comma(dst, i), &list[i])
 	}

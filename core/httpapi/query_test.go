@@ -8,9 +8,9 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/errcode"
-	"github.com/wasmill/wasmill/core/metadata"
 )
 
 func parseQuery(query string) (fetchQuery, error) {
@@ -88,7 +88,7 @@ func FuzzFetchQuery(f *testing.F) {
 			return
 		}
 		if q.offset < -1 || q.maxBytes < 1 || q.maxBytes > o.MaxFetchBytes || q.minBytes < 0 || q.minBytes > q.maxBytes ||
-			q.wait < 0 || q.wait > o.MaxWait || len(q.stages) > metadata.MaxStages {
+			q.wait < 0 || q.wait > o.MaxWait || len(q.stages) > api.MaxStages {
 			t.Errorf("%q: %+v", query, q)
 		}
 		for _, s := range q.stages {

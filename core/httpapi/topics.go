@@ -3,11 +3,11 @@ package httpapi
 import (
 	"github.com/valyala/fasthttp"
 
-	"github.com/wasmill/wasmill/core/broker"
+	"github.com/wasmill/wasmill/core/api"
 )
 
 func (c *call) createTopic() error {
-	var spec broker.TopicSpec
+	var spec api.TopicSpec
 	if err := c.decode(&spec); err != nil {
 		return err
 	}
@@ -24,7 +24,7 @@ func (c *call) listTopics() error {
 	if err != nil {
 		return err
 	}
-	return c.answerList("topics", orEmpty(topics))
+	return c.answerJSON(fasthttp.StatusOK, api.TopicList{Topics: orEmpty(topics)})
 }
 
 func (c *call) getTopic() error {
@@ -37,7 +37,7 @@ func (c *call) getTopic() error {
 
 func (c *call) alterTopic() error {
 	name := c.param(0)
-	var change broker.TopicChange
+	var change api.TopicChange
 	if err := c.decode(&change); err != nil {
 		return err
 	}
@@ -53,11 +53,6 @@ func (c *call) deleteTopic() error {
 		return err
 	}
 	return c.noContent()
-}
-
-// answerList answers a list as the only member of an object, which leaves room for more.
-func (c *call) answerList(name string, list any) error {
-	return c.answerJSON(fasthttp.StatusOK, map[string]any{name: list})
 }
 
 // orEmpty makes an empty list appear as [] rather than null.

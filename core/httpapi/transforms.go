@@ -3,7 +3,7 @@ package httpapi
 import (
 	"github.com/valyala/fasthttp"
 
-	"github.com/wasmill/wasmill/core/metadata"
+	"github.com/wasmill/wasmill/core/api"
 )
 
 // createdAt is the status of what was put: its versions count from 1.
@@ -16,13 +16,11 @@ func createdAt(version uint64) int {
 
 func (c *call) putPipeline() error {
 	topic := c.param(0)
-	var in struct {
-		Stages []metadata.Stage `json:"stages"`
-	}
-	if err := c.decode(&in); err != nil {
+	var spec api.PipelineSpec
+	if err := c.decode(&spec); err != nil {
 		return err
 	}
-	p, err := c.s.broker.SetPipeline(c.ctx, topic, in.Stages)
+	p, err := c.s.broker.SetPipeline(c.ctx, topic, spec)
 	if err != nil {
 		return err
 	}
@@ -46,14 +44,11 @@ func (c *call) deletePipeline() error {
 
 func (c *call) putView() error {
 	name := c.param(0)
-	var in struct {
-		Topic  string           `json:"topic"`
-		Stages []metadata.Stage `json:"stages"`
-	}
-	if err := c.decode(&in); err != nil {
+	var spec api.ViewSpec
+	if err := c.decode(&spec); err != nil {
 		return err
 	}
-	v, err := c.s.broker.PutView(c.ctx, name, in.Topic, in.Stages)
+	v, err := c.s.broker.PutView(c.ctx, name, spec)
 	if err != nil {
 		return err
 	}
@@ -65,7 +60,7 @@ func (c *call) listViews() error {
 	if err != nil {
 		return err
 	}
-	return c.answerList("views", orEmpty(views))
+	return c.answerJSON(fasthttp.StatusOK, api.ViewList{Views: orEmpty(views)})
 }
 
 func (c *call) getView() error {
@@ -85,18 +80,11 @@ func (c *call) deleteView() error {
 
 func (c *call) putDerivation() error {
 	name := c.param(0)
-	var in struct {
-		Topic     string           `json:"topic"`
-		Output    string           `json:"output"`
-		StartFrom string           `json:"start_from"`
-		Stages    []metadata.Stage `json:"stages"`
-	}
-	if err := c.decode(&in); err != nil {
+	var spec api.DerivationSpec
+	if err := c.decode(&spec); err != nil {
 		return err
 	}
-	d, err := c.s.broker.PutDerivation(c.ctx, metadata.Derivation{
-		Name: name, Topic: in.Topic, Output: in.Output, StartFrom: in.StartFrom, Stages: in.Stages,
-	})
+	d, err := c.s.broker.PutDerivation(c.ctx, name, spec)
 	if err != nil {
 		return err
 	}
@@ -108,7 +96,7 @@ func (c *call) listDerivations() error {
 	if err != nil {
 		return err
 	}
-	return c.answerList("derivations", orEmpty(derivations))
+	return c.answerJSON(fasthttp.StatusOK, api.DerivationList{Derivations: orEmpty(derivations)})
 }
 
 func (c *call) getDerivation() error {

@@ -7,9 +7,9 @@ import (
 
 	"go.opentelemetry.io/otel/codes"
 
+	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/httpapi"
-	"github.com/wasmill/wasmill/core/metadata"
 	"github.com/wasmill/wasmill/wasm/wasmtest"
 )
 
@@ -29,7 +29,7 @@ func openBroker(t *testing.T, tel *Telemetry) *broker.Broker {
 			t.Error(err)
 		}
 	})
-	if _, err := b.CreateTopic(t.Context(), broker.TopicSpec{Name: "orders", Partitions: 2}); err != nil {
+	if _, err := b.CreateTopic(t.Context(), api.TopicSpec{Name: "orders", Partitions: 2}); err != nil {
 		t.Fatal(err)
 	}
 	return b
@@ -91,7 +91,7 @@ func TestSpansOfRecords(t *testing.T) {
 	if _, err := b.PutModule(t.Context(), "keep", wasmtest.Identity()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.SetPipeline(t.Context(), "orders", []metadata.Stage{{Module: "keep@1"}}); err != nil {
+	if _, err := b.SetPipeline(t.Context(), "orders", api.PipelineSpec{Stages: []api.Stage{{Module: "keep@1"}}}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, root := tel.Tracer().Start(t.Context(), "root")

@@ -14,7 +14,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/wasmill/wasmill/core/broker"
+	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/httpapi"
 )
@@ -29,10 +29,10 @@ type stub struct {
 
 func (s stub) Ready() error { return nil }
 
-func (s stub) Cluster(ctx context.Context) (*broker.ClusterInfo, error) {
+func (s stub) Cluster(ctx context.Context) (*api.Cluster, error) {
 	_, span := s.tracer.Start(ctx, "inner")
 	defer span.End()
-	return &broker.ClusterInfo{ClusterID: "c"}, s.fail
+	return &api.Cluster{ClusterID: "c"}, s.fail
 }
 
 // announcing tells when a request's end was observed, which may be after the client has its answer.
