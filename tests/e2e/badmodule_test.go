@@ -166,7 +166,7 @@ func TestOnErrorHitsTheGuiltyRecordAlone(t *testing.T) {
 		t.Run(tc.policy, func(t *testing.T) {
 			name := "policy-" + strings.ReplaceAll(tc.policy, "_", "-")
 			topic(t, c, name, 1)
-			stage := client.Stage{Module: "commands@1", OnError: tc.policy}
+			stage := client.Stage{Module: "commands@1", OnError: client.OnError(tc.policy)}
 			if tc.policy == "dead_letter" {
 				stage.DeadLetterTopic = "dead"
 			}

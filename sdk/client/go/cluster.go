@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/wasmill/wasmill/core/api"
 )
 
 // Cluster describes the cluster.
@@ -17,9 +19,7 @@ func (c *Client) Cluster(ctx context.Context) (*Cluster, error) {
 
 // Brokers lists the cluster's brokers.
 func (c *Client) Brokers(ctx context.Context) ([]Broker, error) {
-	var out struct {
-		Brokers []Broker `json:"brokers"`
-	}
+	var out api.BrokerList
 	err := c.doJSON(ctx, get("list brokers", "/v1/brokers"), nil, &out)
 	return out.Brokers, err
 }
@@ -57,13 +57,6 @@ func (c *Client) raw(ctx context.Context, r call) ([]byte, error) {
 		return nil, err
 	}
 	return append([]byte(nil), resp.Body()...), nil
-}
-
-// ProducerID names an idempotent producer: the broker drops a batch that it has seen under the same
-// id, epoch and sequence.
-type ProducerID struct {
-	ID    int64 `json:"producer_id"`
-	Epoch int16 `json:"producer_epoch"`
 }
 
 // AllocateProducerID asks for an id that no one else has.

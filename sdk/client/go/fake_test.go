@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/record"
 )
@@ -215,18 +216,16 @@ func (f *fakeBroker) read(topic string, partition int, offset int64, most int) (
 }
 
 func (f *fakeBroker) fetch(w http.ResponseWriter, body []byte) {
-	var req struct{ Partitions []FetchFrom }
+	var req api.FetchRequest
 	if json.Unmarshal(body, &req) != nil {
 		problem(w, errcode.New(errcode.InvalidJSON, "%s", body))
 		return
 	}
-	var head struct {
-		Partitions []FetchedPartition `json:"partitions"`
-	}
+	var head api.FetchHead
 	var all []byte
 	for _, p := range req.Partitions {
 		b, next, end := f.read(p.Topic, int(p.Partition), p.Offset, p.MaxBytes)
-		out := FetchedPartition{Topic: p.Topic, Partition: p.Partition, HighWatermark: end, NextOffset: next, Length: len(b)}
+		out := api.FetchedHead{Topic: p.Topic, Partition: p.Partition, HighWatermark: end, NextOffset: next, Length: len(b)}
 		if p.Offset > end {
 			out.Length, b = 0, nil
 			out.Error = &Error{Code: errcode.OffsetOutOfRange, Name: "OFFSET_OUT_OF_RANGE", Fields: map[string]json.RawMessage{

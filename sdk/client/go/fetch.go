@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/wasmill/wasmill/core/api"
 )
 
 // Places to start reading at; a decimal offset or a time in RFC 3339 form may stand in their stead.
@@ -45,7 +47,7 @@ func (c *Client) FetchPartition(ctx context.Context, f PartitionFetch) (*FetchRe
 		fasthttp.ReleaseResponse(resp)
 		return nil, err
 	}
-	out := FetchedPartition{Topic: f.Topic, Partition: f.Partition, Batches: resp.Body()}
+	out := FetchedPartition{FetchedHead: api.FetchedHead{Topic: f.Topic, Partition: f.Partition}, Batches: resp.Body()}
 	for name, dst := range map[string]*int64{
 		"Wasmill-High-Watermark":   &out.HighWatermark,
 		"Wasmill-Log-Start-Offset": &out.LogStartOffset,
@@ -95,14 +97,6 @@ type FetchRequest struct {
 	Wait       time.Duration // and at the latest after this long
 }
 
-// FetchFrom is where to read one partition.
-type FetchFrom struct {
-	Topic     string `json:"topic"` // or a view
-	Partition int32  `json:"partition"`
-	Offset    int64  `json:"offset"`
-	MaxBytes  int    `json:"max_bytes,omitempty"`
-}
-
 // FetchResult is the answer, in the request's order.
 type FetchResult struct {
 	Partitions []FetchedPartition
@@ -119,25 +113,15 @@ func (r *FetchResult) Release() {
 
 // FetchedPartition is one partition's part of an answer.
 type FetchedPartition struct {
-	Topic          string `json:"topic"`
-	Partition      int32  `json:"partition"`
-	HighWatermark  int64  `json:"high_watermark"` // exclusive
-	LogStartOffset int64  `json:"log_start_offset"`
-	NextOffset     int64  `json:"next_offset"` // scanned to: ask for this one next
-	Length         int    `json:"length"`
-	Error          *Error `json:"error,omitempty"`
-	Batches        []byte `json:"-"` // whole record batches; the first may begin before the offset asked for
+	api.FetchedHead
+	Batches []byte `json:"-"` // whole record batches; the first may begin before the offset asked for
 }
 
 // Fetch reads many partitions. The caller releases the result. Partitions fail one by one: look at
 // each one's Error.
 func (c *Client) Fetch(ctx context.Context, f FetchRequest) (*FetchResult, error) {
 	r := post("fetch", "/v1/fetch")
-	body, err := json.Marshal(struct {
-		Partitions []FetchFrom `json:"partitions"`
-		MinBytes   int         `json:"min_bytes,omitempty"`
-		WaitMS     int64       `json:"wait_ms,omitempty"`
-	}{f.Partitions, f.MinBytes, f.Wait.Milliseconds()})
+	body, err := json.Marshal(api.FetchRequest{Partitions: f.Partitions, MinBytes: f.MinBytes, WaitMS: f.Wait.Milliseconds()})
 	if err != nil {
 		return nil, fmt.Errorf("fetch: encode: %w", err)
 	}

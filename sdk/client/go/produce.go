@@ -11,6 +11,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/record"
 )
@@ -54,9 +55,7 @@ func idempotent(body []byte) bool {
 // taken effect.
 func (c *Client) ProduceRecords(ctx context.Context, topic string, records []JSONRecord) (*ProduceResult, error) {
 	r := produceCall(topic, AnyPartition)
-	body, err := json.Marshal(struct {
-		Records []JSONRecord `json:"records"`
-	}{records})
+	body, err := json.Marshal(api.Records{Records: records})
 	if err != nil {
 		return nil, fmt.Errorf("%s: encode: %w", r.op, err)
 	}

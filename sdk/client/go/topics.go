@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 
+	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/errcode"
 )
 
@@ -17,9 +18,7 @@ func (c *Client) CreateTopic(ctx context.Context, spec TopicSpec) (*Topic, error
 
 // Topics lists all topics, by name.
 func (c *Client) Topics(ctx context.Context) ([]Topic, error) {
-	var out struct {
-		Topics []Topic `json:"topics"`
-	}
+	var out api.TopicList
 	err := c.doJSON(ctx, get("list topics", "/v1/topics"), nil, &out)
 	return out.Topics, err
 }

@@ -2,9 +2,10 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"net/url"
 	"strconv"
+
+	"github.com/wasmill/wasmill/core/api"
 )
 
 // PutModule uploads a module. The same bytes again are no new version.
@@ -20,9 +21,7 @@ func (c *Client) PutModule(ctx context.Context, name string, wasm []byte) (*Modu
 
 // Modules lists the newest version of every module.
 func (c *Client) Modules(ctx context.Context) ([]Module, error) {
-	var out struct {
-		Modules []Module `json:"modules"`
-	}
+	var out api.ModuleList
 	err := c.doJSON(ctx, get("list modules", "/v1/modules"), nil, &out)
 	return out.Modules, err
 }
@@ -40,9 +39,7 @@ func (c *Client) Module(ctx context.Context, name string, version int) (*Module,
 
 // ModuleVersions lists a module's versions.
 func (c *Client) ModuleVersions(ctx context.Context, name string) ([]Module, error) {
-	var out struct {
-		Versions []Module `json:"versions"`
-	}
+	var out api.ModuleVersions
 	err := c.doJSON(ctx, get("list versions of module "+name, "/v1/modules/"+seg(name)+"/versions"), nil, &out)
 	return out.Versions, err
 }
@@ -59,39 +56,6 @@ func (c *Client) DeleteModule(ctx context.Context, name string, version int) err
 	r := del("delete module "+name, "/v1/modules/"+seg(name))
 	r.query = versionQuery(version)
 	return c.doJSON(ctx, r, nil, nil)
-}
-
-// DryRun asks what a module would do with records.
-type DryRun struct {
-	Topic     string          `json:"topic,omitempty"` // what the module is told; may not exist
-	Partition int32           `json:"partition,omitempty"`
-	Place     string          `json:"place,omitempty"` // "write" (default) or "view"
-	Config    json.RawMessage `json:"config,omitempty"`
-	OnError   string          `json:"on_error,omitempty"`
-	Records   []JSONRecord    `json:"records"`
-}
-
-// DryRunResult is what would have happened.
-type DryRunResult struct {
-	Module    string          `json:"module"` // name@version
-	Verdicts  []DryRunVerdict `json:"verdicts"`
-	ElapsedNS int64           `json:"elapsed_ns"`
-}
-
-// DryRunVerdict is one record's fate. Outputs are the records that it would become.
-type DryRunVerdict struct {
-	Index   int            `json:"index"`
-	Verdict string         `json:"verdict"` // kept, changed, dropped, rejected, routed
-	Code    int            `json:"code,omitempty"`
-	Message string         `json:"message,omitempty"`
-	Outputs []DryRunOutput `json:"outputs,omitempty"`
-}
-
-// DryRunOutput is a record that would be written.
-type DryRunOutput struct {
-	Topic     string `json:"topic"`
-	Partition int32  `json:"partition"` // -1: by key
-	JSONRecord
 }
 
 // DryRunModule runs a module on given records and changes nothing; version 0 is the newest.
@@ -112,16 +76,11 @@ func versionQuery(version int) url.Values {
 	return url.Values{"version": {strconv.Itoa(version)}}
 }
 
-type stagesBody struct {
-	Topic  string  `json:"topic,omitempty"`
-	Stages []Stage `json:"stages"`
-}
-
 // SetPipeline replaces a topic's write pipeline.
 func (c *Client) SetPipeline(ctx context.Context, topic string, stages []Stage) (*Pipeline, error) {
 	out := new(Pipeline)
 	r := put("set pipeline of "+topic, "/v1/topics/"+seg(topic)+"/pipeline")
-	if err := c.doJSON(ctx, r, stagesBody{Stages: stages}, out); err != nil {
+	if err := c.doJSON(ctx, r, api.PipelineSpec{Stages: stages}, out); err != nil {
 		return nil, err
 	}
 	return out, nil
@@ -144,7 +103,7 @@ func (c *Client) DeletePipeline(ctx context.Context, topic string) error {
 // PutView makes or replaces a view of a topic.
 func (c *Client) PutView(ctx context.Context, name, topic string, stages []Stage) (*View, error) {
 	out := new(View)
-	if err := c.doJSON(ctx, put("set view "+name, "/v1/views/"+seg(name)), stagesBody{Topic: topic, Stages: stages}, out); err != nil {
+	if err := c.doJSON(ctx, put("set view "+name, "/v1/views/"+seg(name)), api.ViewSpec{Topic: topic, Stages: stages}, out); err != nil {
 		return nil, err
 	}
 	return out, nil
@@ -152,9 +111,7 @@ func (c *Client) PutView(ctx context.Context, name, topic string, stages []Stage
 
 // Views lists all views.
 func (c *Client) Views(ctx context.Context) ([]View, error) {
-	var out struct {
-		Views []View `json:"views"`
-	}
+	var out api.ViewList
 	err := c.doJSON(ctx, get("list views", "/v1/views"), nil, &out)
 	return out.Views, err
 }
@@ -184,9 +141,7 @@ func (c *Client) PutDerivation(ctx context.Context, name string, spec Derivation
 
 // Derivations lists all derivations.
 func (c *Client) Derivations(ctx context.Context) ([]Derivation, error) {
-	var out struct {
-		Derivations []Derivation `json:"derivations"`
-	}
+	var out api.DerivationList
 	err := c.doJSON(ctx, get("list derivations", "/v1/derivations"), nil, &out)
 	return out.Derivations, err
 }

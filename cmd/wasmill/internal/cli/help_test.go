@@ -82,3 +82,17 @@ func shellWords(line string) []string {
 	}
 	return words
 }
+
+func TestTopicNamesAreCompleted(t *testing.T) {
+	url := cannedServer(t)
+	r := at(t, url, "", "__complete", "consume", "")
+	if r.code != ExitOK || r.out != "orders\nlogs\norders-public\n:4\n" {
+		t.Errorf("%+v", r)
+	}
+	if r := at(t, url, "", "__complete", "produce", ""); r.out != "orders\nlogs\n:4\n" {
+		t.Errorf("%+v", r)
+	}
+	if r := at(t, url, "", "completion", "bash"); r.code != ExitOK || len(r.out) < 1000 {
+		t.Errorf("%+v", r)
+	}
+}

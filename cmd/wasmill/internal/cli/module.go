@@ -249,7 +249,7 @@ and timestamp.`,
 	fl.StringVar(&in.Topic, "topic", "test", "topic name that the module is told")
 	fl.Int32Var(&in.Partition, "partition", 0, "partition that the module is told")
 	fl.StringVar(&in.Place, "place", "write", "write or view")
-	fl.StringVar(&in.OnError, "on-error", "", "what becomes of records that the module fails on: reject, skip, drop or dead_letter")
+	fl.StringVar((*string)(&in.OnError), "on-error", "", "what becomes of records that the module fails on: reject, skip, drop or dead_letter")
 	complete(cmd, "place", "write", "view")
 	complete(cmd, "on-error", "reject", "skip", "drop", "dead_letter")
 	return cmd

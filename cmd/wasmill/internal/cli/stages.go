@@ -138,7 +138,7 @@ func parseStage(text string) (client.Stage, error) {
 func setStage(s *client.Stage, key, value string) (err error) {
 	switch key {
 	case "on_error":
-		s.OnError = value
+		s.OnError = client.OnError(value)
 	case "dead_letter_topic":
 		s.DeadLetterTopic = value
 	case "memory":
@@ -159,7 +159,7 @@ func setStage(s *client.Stage, key, value string) (err error) {
 func (a *app) stageTable(w io.Writer, stages []client.Stage) error {
 	t := a.newTable(table.Row{"stage", "module", "on error", "config"}, 1)
 	for i, s := range stages {
-		onError := orDash(s.OnError)
+		onError := orDash(string(s.OnError))
 		if s.DeadLetterTopic != "" {
 			onError += " to " + s.DeadLetterTopic
 		}
