@@ -26,7 +26,9 @@ var layers = map[string][]string{
 	// The stores lie beside each other; the group sees them through Raft's interfaces alone.
 	"raftstore":           nil,
 	"raftstore/log":       leaves,
-	"raftstore/stable":    {"raftstore/vfs"},
+	"raftstore/internal":  {"raftstore/vfs"},
+	"raftstore/boltlog":   {"raftstore/vfs", "raftstore/internal"},
+	"raftstore/stable":    {"raftstore/vfs", "raftstore/internal"},
 	"raftstore/snapshot":  {"raftstore/vfs"},
 	"raftstore/transport": nil,
 	"raftstore/group":     nil,

@@ -128,7 +128,7 @@ func (b *Broker) openAll(ctx context.Context) (err error) {
 	if b.dir, err = datadir.Open(b.fs, b.opts.DataDir, b.opts.Version); err != nil {
 		return err
 	}
-	if b.stable, err = stable.Open(b.dir.Stable()); err != nil {
+	if b.stable, err = stable.Open(b.fs, b.dir.Stable()); err != nil {
 		return fmt.Errorf("open broker: %w", err)
 	}
 	if b.opts.RecycleBytes > 0 {
@@ -148,7 +148,7 @@ func (b *Broker) openAll(ctx context.Context) (err error) {
 		return fmt.Errorf("open broker: %w", err)
 	}
 	b.meta, err = metadata.Open(metadata.Options{
-		Dir: b.dir.Metadata(), ID: b.id, Stable: b.stable, Logger: b.logger,
+		FS: b.fs, Dir: b.dir.Metadata(), ID: b.id, Stable: b.stable, Logger: b.logger,
 	})
 	if err != nil {
 		return fmt.Errorf("open broker: %w", err)

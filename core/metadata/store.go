@@ -5,16 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
+	"path"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
-	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
-	"go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/raftstore/boltlog"
 	"github.com/wasmill/wasmill/raftstore/group"
 	"github.com/wasmill/wasmill/raftstore/snapshot"
 	"github.com/wasmill/wasmill/raftstore/stable"
@@ -25,8 +23,9 @@ import (
 // groupName is the metadata group's among the groups of a broker.
 const groupName = "metadata"
 
-// Options say what a Store is made of. Dir, ID and Stable are required.
+// Options say what a Store is made of. FS, Dir, ID and Stable are required.
 type Options struct {
+	FS vfs.FS
 	// Dir holds the group's log and snapshots; it is made if it is not there.
 	Dir string
 	// ID is this broker's.
@@ -49,7 +48,7 @@ func (o Options) Validate() error {
 	for _, f := range []struct {
 		ok   bool
 		name string
-	}{{o.Dir != "", "Dir"}, {o.ID != "", "ID"}, {o.Stable != nil, "Stable"}} {
+	}{{o.FS != nil, "FS"}, {o.Dir != "", "Dir"}, {o.ID != "", "ID"}, {o.Stable != nil, "Stable"}} {
 		if !f.ok {
 			errs = append(errs, fmt.Errorf("metadata options: %s is missing", f.name))
 		}
@@ -77,7 +76,7 @@ func (o Options) withDefaults() Options {
 type Store struct {
 	options   Options
 	machine   *machine
-	log       *raftboltdb.BoltStore
+	log       *boltlog.Log
 	snapshots *snapshot.Store
 	group     *group.Group
 
@@ -105,32 +104,21 @@ func Open(o Options) (*Store, error) {
 }
 
 func (s *Store) open() (err error) {
-	fsys := vfs.OS()
+	fsys := s.options.FS
 	if err := vfs.MkdirAllSynced(fsys, s.options.Dir); err != nil {
 		return err
 	}
-	path := filepath.Join(s.options.Dir, "log.db")
-	s.log, err = raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &bbolt.Options{
-		Timeout:      time.Second,
-		FreelistType: bbolt.FreelistMapType,
-	}})
-	if errors.Is(err, bolterrors.ErrTimeout) {
-		return fmt.Errorf("log %s is open in another process: stop that one first", path)
-	}
-	if err != nil {
-		return fmt.Errorf("log %s: %w", path, err)
+	if s.log, err = boltlog.Open(fsys, path.Join(s.options.Dir, "log.db")); err != nil {
+		return err
 	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.closeParts())
 		}
 	}()
-	if err := fsys.SyncDir(s.options.Dir); err != nil {
-		return err
-	}
 	// Two, so that one damaged snapshot costs nothing: the log reaches back to the older one.
 	const retain = 2
-	s.snapshots, err = snapshot.Open(fsys, filepath.Join(s.options.Dir, "snapshots"),
+	s.snapshots, err = snapshot.Open(fsys, path.Join(s.options.Dir, "snapshots"),
 		snapshot.Options{Retain: retain, Logger: s.options.Logger})
 	if err != nil {
 		return err

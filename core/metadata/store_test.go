@@ -36,10 +36,10 @@ func TestMain(m *testing.M) {
 
 // child creates topics and prints the name of each one that was acknowledged.
 func child(dir string) {
-	stable, err := stable.Open(filepath.Join(dir, "stable.db"))
+	stable, err := stable.Open(vfs.OS(), filepath.Join(dir, "stable.db"))
 	if err == nil {
 		var s *Store
-		s, err = Open(Options{Dir: filepath.Join(dir, "metadata"), ID: "1", Stable: stable, SnapshotEvery: 8})
+		s, err = Open(Options{FS: vfs.OS(), Dir: filepath.Join(dir, "metadata"), ID: "1", Stable: stable, SnapshotEvery: 8})
 		for n := 0; err == nil; n++ {
 			name := fmt.Sprintf("t%d", n)
 			if _, err = s.Propose(context.Background(), CreateTopic{Name: name}); err == nil {
@@ -61,12 +61,12 @@ type fixture struct {
 
 func openFixture(t *testing.T, dir string) *fixture {
 	t.Helper()
-	stable, err := stable.Open(filepath.Join(dir, "stable.db"))
+	stable, err := stable.Open(vfs.OS(), filepath.Join(dir, "stable.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	s, err := Open(Options{
-		Dir: filepath.Join(dir, "metadata"), ID: "1", Stable: stable, SnapshotEvery: 8,
+		FS: vfs.OS(), Dir: filepath.Join(dir, "metadata"), ID: "1", Stable: stable, SnapshotEvery: 8,
 		Now: func() time.Time { return noon },
 	})
 	if err != nil {
@@ -219,19 +219,19 @@ func TestStoreRefusesANewerSnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	stable, err := stable.Open(filepath.Join(f.dir, "stable.db"))
+	stable, err := stable.Open(vfs.OS(), filepath.Join(f.dir, "stable.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = stable.Close() }()
-	if _, err := Open(Options{Dir: filepath.Join(f.dir, "metadata"), ID: "1", Stable: stable}); !errors.Is(err, ErrSnapshotVersion) {
+	if _, err := Open(Options{FS: vfs.OS(), Dir: filepath.Join(f.dir, "metadata"), ID: "1", Stable: stable}); !errors.Is(err, ErrSnapshotVersion) {
 		t.Fatalf("got %v", err)
 	}
 }
 
 func TestStoreIsOpenOnce(t *testing.T) {
 	f := openFixture(t, t.TempDir())
-	if s, err := Open(Options{Dir: filepath.Join(f.dir, "metadata"), ID: "1", Stable: f.stable}); err == nil {
+	if s, err := Open(Options{FS: vfs.OS(), Dir: filepath.Join(f.dir, "metadata"), ID: "1", Stable: f.stable}); err == nil {
 		t.Fatal("two stores on one directory", s.Close())
 	} else if !strings.Contains(err.Error(), "open in another process") {
 		t.Fatalf("the error does not say why: %v", err)

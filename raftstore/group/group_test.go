@@ -17,8 +17,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
-	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 
+	"github.com/wasmill/wasmill/raftstore/boltlog"
 	"github.com/wasmill/wasmill/raftstore/snapshot"
 	"github.com/wasmill/wasmill/raftstore/stable"
 	"github.com/wasmill/wasmill/raftstore/transport"
@@ -160,7 +160,7 @@ func TestManyGroups(t *testing.T) {
 		logs[i] = raft.NewInmemStore()
 	}
 	for round := 1; round <= 2; round++ {
-		s, err := stable.Open(name)
+		s, err := stable.Open(vfs.OS(), name)
 		mustDo(t, err)
 		groups, machines := make([]*Group, count), make([]*tally, count)
 		for i := range groups {
@@ -192,17 +192,18 @@ func TestManyGroups(t *testing.T) {
 	}
 }
 
-// TestGroupOverBoltDB: the metadata group uses raft-boltdb for log and stable store.
+// TestGroupOverBoltDB: the metadata group has its log in one bbolt file, and its term in another.
 func TestGroupOverBoltDB(t *testing.T) {
 	noLeaks(t)
 	dir := t.TempDir()
 	snapshots := openSnapshots(t, vfs.OS(), filepath.Join(dir, "snapshots"))
+	votes := openStable(t, filepath.Join(dir, "stable"))
 	var want []string
 	for round := range 3 {
-		store, err := raftboltdb.NewBoltStore(filepath.Join(dir, "raft.db"))
+		store, err := boltlog.Open(vfs.OS(), filepath.Join(dir, "raft.db"))
 		mustDo(t, err)
 		fsm := &tally{}
-		g := startLeader(t, member{log: store, stable: store, snapshots: snapshots}.options(fsm))
+		g := startLeader(t, member{log: store, stable: votes.Group("metadata"), snapshots: snapshots}.options(fsm))
 		for i := range 5 {
 			apply(t, g, fmt.Sprint(round, i))
 			want = append(want, fmt.Sprint(round, i))

@@ -31,7 +31,7 @@ func mustDo(t testing.TB, err error) {
 
 func openStable(t testing.TB, path string) *stable.Store {
 	t.Helper()
-	s, err := stable.Open(path)
+	s, err := stable.Open(vfs.OS(), path)
 	mustDo(t, err)
 	t.Cleanup(func() { mustDo(t, s.Close()) })
 	return s

@@ -8,14 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/hashicorp/raft"
 	"go.etcd.io/bbolt"
 
+	"github.com/wasmill/wasmill/raftstore/internal/boltfile"
 	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
@@ -28,9 +27,6 @@ var errNotFound = errors.New("not found")
 // bucketName holds all keys of all groups. docs/formats/stable.md has the byte table.
 var bucketName = []byte("raft")
 
-// lockWait is how long Open waits for another process to let go of the file.
-const lockWait = time.Second
-
 // Store keeps the term and vote of many Raft groups in one bbolt file. Writers that come at the same
 // time share one transaction: a committer goroutine takes whatever is queued whenever it is free, so
 // that a lone writer waits for one commit and a thousand writers for about two. Reads never touch the
@@ -39,10 +35,10 @@ const lockWait = time.Second
 // A transaction that fails makes the store fail-stop: what it left on disk is unknown, so every later
 // write returns the same error.
 type Store struct {
-	db     *bbolt.DB
-	commit func(func(*bbolt.Tx) error) error // db.Update, replaced by tests
-	wake   chan struct{}                     // one token: there may be something in queue
-	done   chan struct{}                     // closed when the committer has ended
+	fsys vfs.FS
+	db   *bbolt.DB
+	wake chan struct{} // one token: there may be something in queue
+	done chan struct{} // closed when the committer has ended
 
 	mu     sync.Mutex
 	groups map[string]*groupStore
@@ -59,29 +55,37 @@ type change struct {
 	result chan error
 }
 
-// Open opens or makes the file at path, whose directory must exist. One process may have it open.
-func Open(path string) (*Store, error) {
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockWait, FreelistType: bbolt.FreelistMapType})
+// Open opens or makes the file, whose directory must exist. One process may have it open.
+func Open(fsys vfs.FS, name string) (*Store, error) {
+	db, err := bbolt.Open(name, boltfile.Mode, boltfile.Options(fsys))
 	if err != nil {
-		return nil, fmt.Errorf("open stable store %s: %w", path, err)
+		return nil, fmt.Errorf("open stable store: %w", boltfile.OpenError(name, err))
 	}
 	s := &Store{
-		db: db, commit: db.Update,
+		fsys: fsys, db: db,
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 		groups: make(map[string]*groupStore),
 	}
-	err = errors.Join(db.Update(func(tx *bbolt.Tx) error {
+	err = s.commit(func(tx *bbolt.Tx) error {
 		b, err := tx.CreateBucketIfNotExists(bucketName)
 		if err != nil {
 			return err
 		}
 		return b.ForEach(s.load)
-	}), vfs.OS().SyncDir(filepath.Dir(path)))
+	})
+	if err == nil {
+		err = boltfile.SyncName(fsys, name)
+	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open stable store %s: %w", path, err), db.Close())
+		return nil, errors.Join(fmt.Errorf("open stable store %s: %w", name, err), db.Close())
 	}
 	go s.runCommitter()
 	return s, nil
+}
+
+// commit runs one transaction and makes it durable.
+func (s *Store) commit(change func(*bbolt.Tx) error) error {
+	return s.fsys.CommitMapped(s.db.Path(), func() error { return s.db.Update(change) })
 }
 
 func (s *Store) load(k, v []byte) error {

@@ -15,6 +15,8 @@ import (
 	"go.etcd.io/bbolt"
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
+
+	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -41,10 +43,7 @@ func mustDo(t fataler, err error) {
 
 func openStore(t testing.TB, path string) *Store {
 	t.Helper()
-	s, err := Open(path)
-	mustDo(t, err)
-	t.Cleanup(func() { mustDo(t, s.Close()) })
-	return s
+	return openOn(t, vfs.OS(), path)
 }
 
 func TestStableValues(t *testing.T) {
@@ -136,35 +135,41 @@ func TestStableDeleteGroup(t *testing.T) {
 	}
 }
 
-// gate replaces the commit of a store: it counts transactions and holds them until opened.
+// gate is a file system that counts commits and holds them until it is opened.
 type gate struct {
-	commit func(func(*bbolt.Tx) error) error
-	count  int
-	fail   error
-	open   chan struct{}
+	vfs.FS
+	count int
+	open  chan struct{}
 }
 
-func gateOf(s *Store) *gate {
-	g := &gate{commit: s.commit, open: make(chan struct{})}
+// newGate is open.
+func newGate() *gate {
+	g := &gate{FS: vfs.OS(), open: make(chan struct{})}
 	close(g.open)
-	s.commit = func(f func(*bbolt.Tx) error) error {
-		g.count++
-		<-g.open
-		if g.fail != nil {
-			return g.fail
-		}
-		return g.commit(f)
-	}
 	return g
+}
+
+func (g *gate) CommitMapped(name string, commit func() error) error {
+	g.count++
+	<-g.open
+	return g.FS.CommitMapped(name, commit)
+}
+
+func openOn(t testing.TB, fsys vfs.FS, name string) *Store {
+	t.Helper()
+	s, err := Open(fsys, name)
+	mustDo(t, err)
+	t.Cleanup(func() { mustDo(t, s.Close()) })
+	return s
 }
 
 // TestStableGroupCommit: whoever comes during a transaction shares the next one.
 func TestStableGroupCommit(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "stable")
 	synctest.Test(t, func(t *testing.T) {
-		s := openStore(t, path)
-		g := gateOf(s)
-		g.open = make(chan struct{})
+		g := newGate()
+		s := openOn(t, g, path)
+		g.count, g.open = 0, make(chan struct{})
 		var wg sync.WaitGroup
 		for i := range 100 {
 			wg.Go(func() {
@@ -190,9 +195,9 @@ func TestStableGroupCommit(t *testing.T) {
 
 func TestStableSkipsEqualValues(t *testing.T) {
 	noLeaks(t)
-	s := openStore(t, filepath.Join(t.TempDir(), "stable"))
-	g := gateOf(s)
-	store := s.Group("a")
+	g := newGate()
+	store := openOn(t, g, filepath.Join(t.TempDir(), "stable")).Group("a")
+	g.count = 0
 	for range 3 {
 		mustDo(t, store.SetUint64([]byte("CurrentTerm"), 5))
 		mustDo(t, store.SetUint64([]byte(voteTermKey), 5))
@@ -203,31 +208,67 @@ func TestStableSkipsEqualValues(t *testing.T) {
 	}
 }
 
-// TestStableFailStop: after a failed transaction nothing is tried again, and nothing of it is seen.
+// TestStableFailStop: after a failed transaction nothing is tried again, and nothing of it is seen, whether
+// it failed before it reached the disk or after.
 func TestStableFailStop(t *testing.T) {
 	noLeaks(t)
-	s := openStore(t, filepath.Join(t.TempDir(), "stable"))
-	g := gateOf(s)
-	store := s.Group("a")
-	mustDo(t, store.SetUint64([]byte("CurrentTerm"), 5))
-	g.fail = errors.New("no fsync")
-	err := store.SetUint64([]byte("CurrentTerm"), 6)
-	if !errors.Is(err, g.fail) {
-		t.Fatalf("failed transaction: %v", err)
+	for _, kind := range []vfs.OpKind{vfs.OpWrite, vfs.OpSync} {
+		faulty := vfs.NewFaulty(vfs.OS(), nil)
+		s := openOn(t, faulty, filepath.Join(t.TempDir(), "stable"))
+		store := s.Group("a")
+		mustDo(t, store.SetUint64([]byte("CurrentTerm"), 5))
+		broken := errors.New("broken disk")
+		faulty.SetHook(func(op vfs.Op) error {
+			if op.Kind == kind {
+				return broken
+			}
+			return nil
+		})
+		if err := store.SetUint64([]byte("CurrentTerm"), 6); !errors.Is(err, broken) {
+			t.Fatalf("%s: failed transaction: %v", kind, err)
+		}
+		tried := faulty.Ops()
+		faulty.SetHook(nil)
+		if err := store.SetUint64([]byte("CurrentTerm"), 7); !errors.Is(err, broken) {
+			t.Errorf("%s: a write after the failure: %v", kind, err)
+		}
+		if err := s.DeleteGroup("a"); !errors.Is(err, broken) {
+			t.Errorf("%s: a deletion after the failure: %v", kind, err)
+		}
+		if faulty.Ops() != tried {
+			t.Errorf("%s: a transaction was tried after the failure", kind)
+		}
+		if n, _ := store.GetUint64([]byte("CurrentTerm")); n != 5 {
+			t.Errorf("%s: term reads %d, durable is 5", kind, n)
+		}
 	}
-	tried := g.count
-	g.fail = nil
-	if err := store.SetUint64([]byte("CurrentTerm"), 7); err == nil {
-		t.Error("a write after the failure succeeds")
-	}
-	if err := s.DeleteGroup("a"); err == nil {
-		t.Error("a deletion after the failure succeeds")
-	}
-	if g.count != tried {
-		t.Error("a transaction was tried after the failure")
-	}
-	if n, _ := store.GetUint64([]byte("CurrentTerm")); n != 5 {
-		t.Errorf("term reads %d, durable is 5", n)
+}
+
+// TestStableFaults stops the disk at each operation of opening a store and setting two terms: the call
+// that needs it fails, and what was acknowledged is there when the store is opened again.
+func TestStableFaults(t *testing.T) {
+	noLeaks(t)
+	broken := errors.New("broken disk")
+	for k, done := uint64(1), false; !done; k++ {
+		name := filepath.Join(t.TempDir(), "stable")
+		faulty := vfs.NewFaulty(vfs.OS(), vfs.FailFrom(k, broken))
+		acked := uint64(0)
+		s, err := Open(faulty, name)
+		for term := uint64(1); err == nil && term <= 2; term++ {
+			if err = s.Group("a").SetUint64([]byte("CurrentTerm"), term); err == nil {
+				acked = term
+			}
+		}
+		if s != nil {
+			mustDo(t, s.Close())
+		}
+		if done = faulty.Ops() < k; done != (err == nil) || err != nil && !errors.Is(err, broken) {
+			t.Errorf("disk broken at operation %d of %d: %v", k, faulty.Ops(), err)
+		}
+		term, err := openStore(t, name).Group("a").GetUint64([]byte("CurrentTerm"))
+		if acked > 0 && (err != nil || term < acked) {
+			t.Errorf("disk broken at operation %d: term is %d (%v), acknowledged was %d", k, term, err, acked)
+		}
 	}
 }
 
@@ -256,11 +297,11 @@ func TestOpenStableRefuses(t *testing.T) {
 	noLeaks(t)
 	dir := t.TempDir()
 	s := openStore(t, filepath.Join(dir, "stable"))
-	if other, err := Open(filepath.Join(dir, "stable")); err == nil {
+	if other, err := Open(vfs.OS(), filepath.Join(dir, "stable")); err == nil {
 		other.Close()
 		t.Error("the store was opened twice")
 	}
-	if other, err := Open(filepath.Join(dir, "missing", "stable")); err == nil {
+	if other, err := Open(vfs.OS(), filepath.Join(dir, "missing", "stable")); err == nil {
 		other.Close()
 		t.Error("a store was made in a missing directory")
 	}
@@ -268,7 +309,7 @@ func TestOpenStableRefuses(t *testing.T) {
 		return tx.Bucket(bucketName).Put([]byte{200}, []byte("v"))
 	}))
 	mustDo(t, s.Close())
-	if other, err := Open(filepath.Join(dir, "stable")); err == nil {
+	if other, err := Open(vfs.OS(), filepath.Join(dir, "stable")); err == nil {
 		other.Close()
 		t.Error("a damaged key was accepted")
 	}
@@ -330,7 +371,7 @@ func TestStableAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		runs++
 		path := filepath.Join(dir, fmt.Sprint(runs))
-		s, err := Open(path)
+		s, err := Open(vfs.OS(), path)
 		mustDo(t, err)
 		model := make(map[string]string)
 		for range rapid.IntRange(1, 12).Draw(t, "steps") {
@@ -338,7 +379,7 @@ func TestStableAgainstModel(t *testing.T) {
 			switch rapid.IntRange(0, 5).Draw(t, "action") {
 			case 0:
 				mustDo(t, s.Close())
-				s, err = Open(path)
+				s, err = Open(vfs.OS(), path)
 				mustDo(t, err)
 			case 1:
 				mustDo(t, s.DeleteGroup(group))

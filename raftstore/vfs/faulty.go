@@ -3,6 +3,7 @@ package vfs
 import (
 	"io"
 	"io/fs"
+	"os"
 	"sync"
 )
 
@@ -223,6 +224,37 @@ func (f *Faulty) FreeBytes(dir string) (uint64, error) {
 		return 0, pathError(op, err)
 	}
 	return f.inner.FreeBytes(dir)
+}
+
+// OpenMapped asks the hook once, about OpCreate if flag has os.O_CREATE and OpOpen if not. What is read
+// and written through the handle does not come by here.
+func (f *Faulty) OpenMapped(name string, flag int, mode fs.FileMode) (*os.File, error) {
+	op := Op{Kind: OpOpen, Name: name}
+	if flag&os.O_CREATE != 0 {
+		op.Kind = OpCreate
+	}
+	if err := f.before(op); err != nil {
+		return nil, pathError(op, err)
+	}
+	return f.inner.OpenMapped(name, flag, mode)
+}
+
+// CommitMapped asks the hook about OpWrite before the commit, and about OpSync after one that succeeded.
+// An error of the first leaves the file as it was. An error of the second is returned although the
+// change is in the file, as when the sync at the end of a commit fails.
+func (f *Faulty) CommitMapped(name string, commit func() error) error {
+	op := Op{Kind: OpWrite, Name: name}
+	if err := f.before(op); err != nil {
+		return pathError(op, err)
+	}
+	if err := f.inner.CommitMapped(name, commit); err != nil {
+		return err
+	}
+	op = Op{Kind: OpSync, Name: name}
+	if err := f.before(op); err != nil {
+		return pathError(op, err)
+	}
+	return nil
 }
 
 func pathError(op Op, err error) error {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"math"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -373,6 +374,16 @@ func (m *Mem) FreeBytes(string) (uint64, error) {
 		return math.MaxInt64, nil
 	}
 	return uint64(max(0, m.capacity-m.used)), nil
+}
+
+// OpenMapped is not supported: there is no file of the operating system to map.
+func (m *Mem) OpenMapped(name string, _ int, _ fs.FileMode) (*os.File, error) {
+	return nil, &fs.PathError{Op: "open mapped", Path: name, Err: errors.ErrUnsupported}
+}
+
+// CommitMapped is not supported, as OpenMapped.
+func (m *Mem) CommitMapped(name string, _ func() error) error {
+	return &fs.PathError{Op: "commit mapped", Path: name, Err: errors.ErrUnsupported}
 }
 
 type memInfo struct {

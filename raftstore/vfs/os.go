@@ -75,6 +75,12 @@ func (osFS) FreeBytes(dir string) (uint64, error) {
 	return uint64(st.Bavail) * uint64(st.Bsize), nil
 }
 
+func (osFS) OpenMapped(name string, flag int, mode fs.FileMode) (*os.File, error) {
+	return os.OpenFile(name, flag, mode)
+}
+
+func (osFS) CommitMapped(_ string, commit func() error) error { return commit() }
+
 // osFile adds to os.File what the standard library does not reach. The descriptor is taken out once, as
 // going through os.File.SyscallConn costs allocations with every append. Files of a file system are not
 // in the poller, so that the descriptor blocks as it should.

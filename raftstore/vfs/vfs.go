@@ -10,6 +10,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"os"
 	"path"
 )
 
@@ -44,8 +45,15 @@ type FS interface {
 	// Lock takes an exclusive advisory lock on the named file, creating it; ErrLocked when another
 	// process, or another Lock in this one, holds it. Closing the result releases it.
 	Lock(name string) (io.Closer, error)
-	// FreeBytes tells how many bytes an unprivileged writer may still allocate below dir.
+	// FreeBytes is how many bytes an unprivileged writer may still allocate below dir.
 	FreeBytes(dir string) (uint64, error)
+	// OpenMapped opens a file for a library that maps it into memory, and so needs the operating system's
+	// own handle; flag and mode are os.OpenFile's. errors.ErrUnsupported where there are no such handles.
+	OpenMapped(name string, flag int, mode fs.FileMode) (*os.File, error)
+	// CommitMapped runs commit, in which such a library changes the named file and makes the change
+	// durable, and returns its error. The library's single writes and syncs pass this FS by: a commit is
+	// the smallest step that can be made to fail.
+	CommitMapped(name string, commit func() error) error
 }
 
 // File is an open file. ReadAt and WriteAt are safe for concurrent use on ranges that do not overlap.

@@ -3,6 +3,8 @@ package vfs_test
 import (
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 
@@ -28,6 +30,39 @@ func TestFaultyWithoutFaultsConforms(t *testing.T) {
 		must(t, f.MkdirAll("/d"))
 		return f, "/d"
 	})
+}
+
+func TestFaultyOverOSConforms(t *testing.T) {
+	vfstest.Run(t, func(t *testing.T) (vfs.FS, string) { return vfs.NewFaulty(vfs.OS(), nil), t.TempDir() })
+}
+
+// TestFaultyMapped fails each of the three moments of a library's own file.
+func TestFaultyMapped(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "db")
+	broken := errors.New("broken disk")
+	for kind, want := range map[vfs.OpKind]string{vfs.OpCreate: "", vfs.OpWrite: "old", vfs.OpSync: "new"} {
+		must(t, os.WriteFile(name, []byte("old"), 0o600))
+		faulty := vfs.NewFaulty(vfs.OS(), func(op vfs.Op) error {
+			if op.Kind != kind {
+				return nil
+			}
+			if op.Name != name || !op.Mutates() {
+				t.Errorf("%s: the hook sees %+v", kind, op)
+			}
+			return broken
+		})
+		f, err := faulty.OpenMapped(name, os.O_RDWR|os.O_CREATE, 0o600)
+		if err == nil {
+			err = faulty.CommitMapped(name, func() error { _, err := f.WriteAt([]byte("new"), 0); return err })
+			must(t, f.Close())
+			if got := read(t, vfs.OS(), name); got != want {
+				t.Errorf("%s: the file holds %q, want %q", kind, got, want)
+			}
+		}
+		if !errors.Is(err, broken) {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
 }
 
 func must(t testing.TB, err error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"os"
 	"path"
 	"strings"
 	"sync"
@@ -35,6 +36,7 @@ func Run(t *testing.T, open func(t *testing.T) (fsys vfs.FS, root string)) {
 		{"closed file", testClosed},
 		{"concurrent writers", testConcurrent},
 		{"directories made durable", testMkdirAllSynced},
+		{"mapped file", testMapped},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			fsys, root := open(t)
@@ -258,4 +260,31 @@ func testClosed(t *testing.T, fsys vfs.FS, root string) {
 	wantIs(t, "write", err, fs.ErrClosed)
 	wantIs(t, "sync", f.Sync(), fs.ErrClosed)
 	wantIs(t, "second close", f.Close(), fs.ErrClosed)
+}
+
+// testMapped passes if neither opening nor committing is supported.
+func testMapped(t *testing.T, fsys vfs.FS, root string) {
+	name := path.Join(root, "mapped")
+	_, err := fsys.OpenMapped(name, os.O_RDWR, 0o600)
+	if errors.Is(err, errors.ErrUnsupported) {
+		err := fsys.CommitMapped(name, func() error { t.Error("a commit was run"); return nil })
+		wantIs(t, "commit without mapped files", err, errors.ErrUnsupported)
+		return
+	}
+	wantIs(t, "open a missing file", err, fs.ErrNotExist)
+	f, err := fsys.OpenMapped(name, os.O_RDWR|os.O_CREATE, 0o600)
+	must(t, err)
+	must(t, fsys.CommitMapped(name, func() error {
+		_, err := f.WriteAt([]byte("page"), 0)
+		return errors.Join(err, f.Sync())
+	}))
+	must(t, f.Close())
+	same, err := fsys.OpenReadOnly(name)
+	must(t, err)
+	if got := content(t, same); got != "page" {
+		t.Errorf("the file holds %q", got)
+	}
+	must(t, same.Close())
+	refused := errors.New("refused")
+	wantIs(t, "failed commit", fsys.CommitMapped(name, func() error { return refused }), refused)
 }
