@@ -39,11 +39,12 @@ var layers = map[string][]string{
 	"wasm/pipeline": with(leaves, "wasm/abi", "wasm/module", "wasm/engine"),
 	"wasm/wasmtest": with(leaves, "wasm/abi"),
 
-	"core/metadata":  with(leaves, "raftstore"),
-	"core/partition": with(leaves, "raftstore"),
-	"core/broker":    with(leaves, "core/api", "raftstore", "wasm", "core/datadir", "core/metadata", "core/partition"),
-	"core/httpapi":   with(leaves, "core/api", "core/broker"),
-	"core/telemetry": with(leaves, "core/api", "raftstore", "wasm", "core/datadir", "core/metadata", "core/partition", "core/broker", "core/httpapi"),
+	"core/metadata":   {"core/errcode"},
+	"core/controller": with(leaves, "raftstore", "core/metadata"),
+	"core/partition":  with(leaves, "raftstore"),
+	"core/broker":     with(leaves, "core/api", "raftstore", "wasm", "core/datadir", "core/metadata", "core/controller", "core/partition"),
+	"core/httpapi":    with(leaves, "core/api", "core/broker"),
+	"core/telemetry":  with(leaves, "core/api", "raftstore", "wasm", "core/datadir", "core/metadata", "core/controller", "core/partition", "core/broker", "core/httpapi"),
 
 	// What others build on must not drag the broker in.
 	"sdk":             nil,

@@ -16,12 +16,15 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/wasmill/wasmill/core/controller"
 	"github.com/wasmill/wasmill/core/datadir"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/metadata"
 	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/raftstore/group"
 	"github.com/wasmill/wasmill/raftstore/log"
 	"github.com/wasmill/wasmill/raftstore/stable"
+	"github.com/wasmill/wasmill/raftstore/transport"
 	"github.com/wasmill/wasmill/raftstore/vfs"
 	"github.com/wasmill/wasmill/wasm/engine"
 )
@@ -79,7 +82,8 @@ type Broker struct {
 	dir      *datadir.Dir
 	stable   *stable.Store
 	recycler *log.Recycler
-	meta     *metadata.Store
+	meta     *controller.Controller
+	ids      *controller.ProducerIDs
 	engine   *engine.Engine
 	modules  *moduleStore
 
@@ -147,10 +151,7 @@ func (b *Broker) openAll(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("open broker: %w", err)
 	}
-	b.meta, err = metadata.Open(metadata.Options{
-		FS: b.fs, Dir: b.dir.Metadata(), ID: b.id, Stable: b.stable, Logger: b.logger,
-	})
-	if err != nil {
+	if err := b.openMetadata(ctx); err != nil {
 		return fmt.Errorf("open broker: %w", err)
 	}
 	if err := b.nameCluster(ctx); err != nil {
@@ -160,6 +161,21 @@ func (b *Broker) openAll(ctx context.Context) (err error) {
 		b.logger.Warn("what is left of deleted topics could not be removed; the next start tries again", "error", err)
 	}
 	return b.reconcile(ctx, b.meta.Image())
+}
+
+// openMetadata opens the metadata group and waits until its image is the newest.
+func (b *Broker) openMetadata(ctx context.Context) (err error) {
+	b.meta, err = controller.Open(controller.Options{
+		Dir: b.dir.Metadata(), FS: b.fs, ID: b.id, Stable: b.stable.Group(controller.GroupName),
+		Transport: func(string) group.Transport { return transport.NewLocal(b.id) }, Logger: b.logger,
+	})
+	if err != nil {
+		return err
+	}
+	b.ids = controller.NewProducerIDs(b.change)
+	wait, cancel := context.WithTimeout(ctx, readyWait)
+	defer cancel()
+	return b.meta.WaitReady(wait)
 }
 
 // nameCluster gives a new cluster its id.
@@ -265,7 +281,7 @@ func (b *Broker) follow() {
 	defer b.tasks.Done()
 	image := b.meta.Image()
 	for {
-		next, err := b.meta.WaitVersion(b.ctx, image.Version())
+		next, _, err := b.meta.WaitChange(b.ctx, image)
 		if err != nil {
 			return
 		}

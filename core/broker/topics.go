@@ -123,8 +123,7 @@ func (t *topic) describe() api.Topic {
 
 // AllocateProducerID gives out an id for an idempotent producer; its epoch is 0.
 func (b *Broker) AllocateProducerID(ctx context.Context) (int64, error) {
-	r, err := b.change(ctx, metadata.AllocateProducerIDs{Count: 1})
-	return r.FirstProducerID, err
+	return b.ids.Next(ctx)
 }
 
 // Cluster describes the cluster.

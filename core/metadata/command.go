@@ -111,6 +111,12 @@ type SetClusterInfo struct {
 	ClusterID string `json:"cluster_id"`
 }
 
+// Kind is the name of a command's type, as it stands in the log.
+func Kind(c Command) string {
+	name, _ := c.kind()
+	return name
+}
+
 func (CreateTopic) kind() (string, int)         { return "create_topic", 1 }
 func (AlterTopic) kind() (string, int)          { return "alter_topic", 1 }
 func (DeleteTopic) kind() (string, int)         { return "delete_topic", 1 }

@@ -23,9 +23,10 @@ const (
 	snapshotMagic   = "wmillmd\n"
 	snapshotVersion = 1
 	snapshotHeader  = 24
-	// maxSnapshotBytes bounds what a restore will read into memory.
-	maxSnapshotBytes = 1 << 30
 )
+
+// MaxImageBytes bounds what a restore will read into memory.
+const MaxImageBytes = 1 << 30
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 

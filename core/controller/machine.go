@@ -1,4 +1,4 @@
-package metadata
+package controller
 
 import (
 	"context"
@@ -9,16 +9,18 @@ import (
 	"sync/atomic"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/wasmill/wasmill/core/metadata"
 )
 
 // machine is the state machine as raft drives it: it applies what was committed, in order, from one
 // goroutine, and publishes the image that results.
 type machine struct {
 	logger      *slog.Logger
-	every       uint64                // entries between snapshots
-	image       atomic.Pointer[Image] // never nil
-	snapshotted atomic.Uint64         // raft index of the newest snapshot, as far as is known
-	due         chan struct{}         // has an element when a snapshot is due
+	every       uint64                         // entries between snapshots
+	image       atomic.Pointer[metadata.Image] // never nil
+	snapshotted atomic.Uint64                  // raft index of the newest snapshot, as far as is known
+	due         chan struct{}                  // has an element when a snapshot is due
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced whenever image was
@@ -26,13 +28,13 @@ type machine struct {
 
 func newMachine(logger *slog.Logger, every uint64) *machine {
 	m := &machine{logger: logger, every: every, due: make(chan struct{}, 1), changed: make(chan struct{})}
-	m.image.Store(NewImage())
+	m.image.Store(metadata.NewImage())
 	return m
 }
 
 // answer is what raft hands back to the proposer.
 type answer struct {
-	result Result
+	result metadata.Result
 	err    error // an *errcode.Error: the command was refused
 }
 
@@ -51,13 +53,13 @@ func (m *machine) ApplyBatch(entries []*raft.Log) []any {
 			continue
 		}
 		var a answer
-		command, err := DecodeEntry(entry.Data)
+		command, err := metadata.DecodeEntry(entry.Data)
 		if err != nil {
 			// Whoever proposed it could encode it, so this is the log of a newer broker.
 			m.logger.Error("metadata log entry is refused", "index", entry.Index, "error", err)
 			a.err = err
 		} else {
-			image, a.result, a.err = Apply(image, command)
+			image, a.result, a.err = metadata.Apply(image, command)
 		}
 		answers[n] = a
 	}
@@ -73,7 +75,7 @@ func (m *machine) ApplyBatch(entries []*raft.Log) []any {
 	return answers
 }
 
-func (m *machine) publish(image *Image) {
+func (m *machine) publish(image *metadata.Image) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.image.Store(image)
@@ -89,7 +91,7 @@ func (m *machine) watch() <-chan struct{} {
 }
 
 // waitVersion waits for an image whose version is above after.
-func (m *machine) waitVersion(ctx context.Context, after uint64) (*Image, error) {
+func (m *machine) waitVersion(ctx context.Context, after uint64) (*metadata.Image, error) {
 	for {
 		changed := m.watch() // before the image is read: a change in between is not missed
 		if image := m.image.Load(); image.Version() > after {
@@ -115,14 +117,14 @@ func (m *machine) Restore(r io.ReadCloser) (err error) {
 			err = fmt.Errorf("close metadata snapshot: %w", closeErr)
 		}
 	}()
-	data, err := io.ReadAll(io.LimitReader(r, maxSnapshotBytes+1))
+	data, err := io.ReadAll(io.LimitReader(r, metadata.MaxImageBytes+1))
 	if err != nil {
 		return fmt.Errorf("read metadata snapshot: %w", err)
 	}
-	if len(data) > maxSnapshotBytes {
-		return fmt.Errorf("read metadata snapshot: %w: it is over %d bytes", ErrSnapshotCorrupt, maxSnapshotBytes)
+	if len(data) > metadata.MaxImageBytes {
+		return fmt.Errorf("read metadata snapshot: %w: it is over %d bytes", metadata.ErrSnapshotCorrupt, metadata.MaxImageBytes)
 	}
-	image, err := DecodeImage(data)
+	image, err := metadata.DecodeImage(data)
 	if err != nil {
 		return err
 	}
@@ -131,7 +133,7 @@ func (m *machine) Restore(r io.ReadCloser) (err error) {
 }
 
 // imageSnapshot is an image on its way to the disk.
-type imageSnapshot struct{ image *Image }
+type imageSnapshot struct{ image *metadata.Image }
 
 // Persist writes the image.
 func (s imageSnapshot) Persist(sink raft.SnapshotSink) error {

@@ -1,4 +1,4 @@
-package metadata
+package controller
 
 import (
 	"errors"
@@ -8,56 +8,56 @@ import (
 )
 
 // runSnapshots takes a snapshot whenever enough was applied since the last one.
-func (s *Store) runSnapshots() {
+func (c *Controller) runSnapshots() {
 	for {
 		select {
-		case <-s.stop:
+		case <-c.stop:
 			return
-		case <-s.machine.due:
-			if err := s.snapshot(); err != nil {
-				s.options.Logger.Error("metadata snapshot failed; the log keeps growing until one succeeds", "error", err)
+		case <-c.machine.due:
+			if err := c.snapshot(); err != nil {
+				c.options.Logger.Error("metadata snapshot failed; the log keeps growing until one succeeds", "error", err)
 			}
 		}
 	}
 }
 
 // snapshot writes the image and cuts the log behind the oldest snapshot that is kept.
-func (s *Store) snapshot() error {
-	if err := s.group.Raft().Snapshot().Error(); err != nil {
+func (c *Controller) snapshot() error {
+	if err := c.group.Raft().Snapshot().Error(); err != nil {
 		if errors.Is(err, raft.ErrNothingNewToSnapshot) {
 			return nil
 		}
 		return fmt.Errorf("snapshot metadata: %w", err)
 	}
-	if index, _, ok := s.snapshots.Newest(); ok {
-		s.machine.snapshotted.Store(index)
+	if index, _, ok := c.snapshots.Newest(); ok {
+		c.machine.snapshotted.Store(index)
 	}
-	return s.trimLog()
+	return c.trimLog()
 }
 
 // trimLog drops log entries that no snapshot needs. Raft does not: its groups keep their logs.
 // SnapshotEvery entries stay for replicas that are a little behind, and the last one always does.
-func (s *Store) trimLog() error {
-	oldest, _, ok := s.snapshots.Oldest()
+func (c *Controller) trimLog() error {
+	oldest, _, ok := c.snapshots.Oldest()
 	if !ok {
 		return nil
 	}
-	first, err := s.log.FirstIndex()
+	first, err := c.log.FirstIndex()
 	if err != nil {
 		return fmt.Errorf("trim metadata log: %w", err)
 	}
-	last, err := s.log.LastIndex()
+	last, err := c.log.LastIndex()
 	if err != nil {
 		return fmt.Errorf("trim metadata log: %w", err)
 	}
-	if last <= s.options.SnapshotEvery {
+	if last <= c.options.SnapshotEvery {
 		return nil
 	}
-	cut := min(oldest, last-s.options.SnapshotEvery)
+	cut := min(oldest, last-c.options.SnapshotEvery)
 	if first == 0 || cut < first {
 		return nil
 	}
-	if err := s.log.DeleteRange(first, cut); err != nil {
+	if err := c.log.DeleteRange(first, cut); err != nil {
 		return fmt.Errorf("trim metadata log to %d: %w", cut, err)
 	}
 	return nil

@@ -1,4 +1,4 @@
-package metadata
+package controller
 
 import (
 	"bytes"
@@ -11,13 +11,14 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/core/metadata"
 )
 
 func TestBatchIsPublishedOnce(t *testing.T) {
 	var logs bytes.Buffer
 	m := newMachine(slog.New(slog.NewTextHandler(&logs, nil)), 2)
-	entry := func(index uint64, c Command) *raft.Log {
-		data, err := EncodeEntry(Entry{noon, c})
+	entry := func(index uint64, c metadata.Command) *raft.Log {
+		data, err := metadata.EncodeEntry(metadata.Entry{At: noon, Command: c})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -26,10 +27,10 @@ func TestBatchIsPublishedOnce(t *testing.T) {
 	watch := m.watch()
 	answers := m.ApplyBatch([]*raft.Log{
 		{Index: 1, Type: raft.LogConfiguration, Data: []byte("not ours")},
-		entry(2, CreateTopic{Name: "a"}),
+		entry(2, metadata.CreateTopic{Name: "a"}),
 		{Index: 3, Type: raft.LogCommand, Data: []byte(`{"type":"fly","v":1,"at":"2026-03-01T12:00:00Z","data":{}}`)},
-		entry(4, CreateTopic{Name: "a"}),
-		entry(5, CreateTopic{Name: "b"}),
+		entry(4, metadata.CreateTopic{Name: "a"}),
+		entry(5, metadata.CreateTopic{Name: "b"}),
 	})
 	<-watch
 	if len(answers) != 5 || answers[0] != nil {
@@ -48,7 +49,7 @@ func TestBatchIsPublishedOnce(t *testing.T) {
 		t.Fatalf("an unknown command is not logged: %s", &logs)
 	}
 	watch = m.watch()
-	m.Apply(entry(6, CreateTopic{Name: "a"})) // changes nothing
+	m.Apply(entry(6, metadata.CreateTopic{Name: "a"})) // changes nothing
 	select {
 	case <-watch:
 		t.Fatal("watchers were woken for nothing")
@@ -58,7 +59,7 @@ func TestBatchIsPublishedOnce(t *testing.T) {
 
 func TestRestoreRefusesDamage(t *testing.T) {
 	m := newMachine(slog.New(slog.DiscardHandler), 1)
-	if err := m.Restore(io.NopCloser(strings.NewReader("junk"))); !errors.Is(err, ErrSnapshotCorrupt) {
+	if err := m.Restore(io.NopCloser(strings.NewReader("junk"))); !errors.Is(err, metadata.ErrSnapshotCorrupt) {
 		t.Fatalf("got %v", err)
 	}
 	if err := m.Restore(io.NopCloser(bytes.NewReader(encode(t, world(t))))); err != nil || m.image.Load().Topic("orders") == nil {

@@ -1,10 +1,11 @@
-package metadata
+package controller
 
 import (
 	"context"
 	"fmt"
 
 	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/core/metadata"
 )
 
 // producerIDBlock is how many producer ids a broker takes at a time; what it has not used when it
@@ -13,18 +14,21 @@ const producerIDBlock = 1000
 
 // ProducerIDs gives out producer ids one by one from blocks of its own. Safe for concurrent use.
 type ProducerIDs struct {
-	store *Store
-	block chan idBlock // has its one element when nobody holds the block
+	propose Propose
+	block   chan idBlock // has its one element when nobody holds the block
 }
+
+// Propose carries a command out, as Controller.Propose does.
+type Propose func(context.Context, metadata.Command) (metadata.Result, error)
 
 type idBlock struct {
 	next int64
 	left int32
 }
 
-// NewProducerIDs gives out ids from the store's group.
-func NewProducerIDs(store *Store) *ProducerIDs {
-	p := &ProducerIDs{store: store, block: make(chan idBlock, 1)}
+// NewProducerIDs takes its blocks through propose.
+func NewProducerIDs(propose Propose) *ProducerIDs {
+	p := &ProducerIDs{propose: propose, block: make(chan idBlock, 1)}
 	p.block <- idBlock{}
 	return p
 }
@@ -40,7 +44,7 @@ func (p *ProducerIDs) Next(ctx context.Context) (int64, error) {
 	}
 	defer func() { p.block <- b }()
 	if b.left == 0 {
-		r, err := p.store.Propose(ctx, AllocateProducerIDs{Count: producerIDBlock})
+		r, err := p.propose(ctx, metadata.AllocateProducerIDs{Count: producerIDBlock})
 		if err != nil {
 			return 0, fmt.Errorf("allocate a producer id: %w", err)
 		}

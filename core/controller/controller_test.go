@@ -1,4 +1,4 @@
-package metadata
+package controller
 
 import (
 	"bufio"
@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,8 +20,11 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/core/metadata"
+	"github.com/wasmill/wasmill/raftstore/group"
 	"github.com/wasmill/wasmill/raftstore/snapshot"
 	"github.com/wasmill/wasmill/raftstore/stable"
+	"github.com/wasmill/wasmill/raftstore/transport"
 	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
@@ -38,11 +42,13 @@ func TestMain(m *testing.M) {
 func child(dir string) {
 	stable, err := stable.Open(vfs.OS(), filepath.Join(dir, "stable.db"))
 	if err == nil {
-		var s *Store
-		s, err = Open(Options{FS: vfs.OS(), Dir: filepath.Join(dir, "metadata"), ID: "1", Stable: stable, SnapshotEvery: 8})
+		var c *Controller
+		if c, err = Open(options(dir, stable)); err == nil {
+			err = c.WaitReady(context.Background())
+		}
 		for n := 0; err == nil; n++ {
 			name := fmt.Sprintf("t%d", n)
-			if _, err = s.Propose(context.Background(), CreateTopic{Name: name}); err == nil {
+			if _, err = c.Propose(context.Background(), metadata.CreateTopic{Name: name}); err == nil {
 				_, err = fmt.Println(name)
 			}
 		}
@@ -51,9 +57,18 @@ func child(dir string) {
 	os.Exit(1)
 }
 
-// fixture is a store on real files that can be closed and opened again.
+// options are those of a group of one voter on real files.
+func options(dir string, s *stable.Store) Options {
+	return Options{
+		Dir: filepath.Join(dir, "metadata"), FS: vfs.OS(), ID: "1", Stable: s.Group(GroupName),
+		Transport: func(string) group.Transport { return transport.NewLocal("1") }, SnapshotEvery: 8,
+		Now: func() time.Time { return noon },
+	}
+}
+
+// fixture is a controller on real files that can be closed and opened again.
 type fixture struct {
-	*Store
+	*Controller
 	t      *testing.T
 	dir    string
 	stable *stable.Store
@@ -65,14 +80,15 @@ func openFixture(t *testing.T, dir string) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := Open(Options{
-		FS: vfs.OS(), Dir: filepath.Join(dir, "metadata"), ID: "1", Stable: stable, SnapshotEvery: 8,
-		Now: func() time.Time { return noon },
-	})
+	c, err := Open(options(dir, stable))
 	if err != nil {
 		t.Fatal(errors.Join(err, stable.Close()))
 	}
-	f := &fixture{Store: s, t: t, dir: dir, stable: stable}
+	f := &fixture{Controller: c, t: t, dir: dir, stable: stable}
+	if err := c.WaitReady(t.Context()); err != nil {
+		f.close()
+		t.Fatal(err)
+	}
 	t.Cleanup(f.close)
 	return f
 }
@@ -89,7 +105,7 @@ func (f *fixture) reopen() *fixture {
 	return openFixture(f.t, f.dir)
 }
 
-func (f *fixture) propose(c Command) Result {
+func (f *fixture) propose(c metadata.Command) metadata.Result {
 	f.t.Helper()
 	r, err := f.Propose(f.t.Context(), c)
 	if err != nil {
@@ -98,7 +114,7 @@ func (f *fixture) propose(c Command) Result {
 	return r
 }
 
-func TestStoreKeepsItsState(t *testing.T) {
+func TestControllerKeepsItsState(t *testing.T) {
 	f := openFixture(t, t.TempDir())
 	want := world(t)
 	for _, c := range worldCommands() {
@@ -113,34 +129,31 @@ func TestStoreKeepsItsState(t *testing.T) {
 		}
 		f = f.reopen()
 	}
-	if f.Leader() != "1" {
-		t.Fatalf("leader is %q", f.Leader())
-	}
 }
 
-func TestStoreRefusesAndGoesOn(t *testing.T) {
+func TestControllerRefusesAndGoesOn(t *testing.T) {
 	f := openFixture(t, t.TempDir())
-	if _, err := f.Propose(t.Context(), CreateTopic{Name: ".."}); !errcode.Is(err, errcode.InvalidTopic) {
+	if _, err := f.Propose(t.Context(), metadata.CreateTopic{Name: ".."}); !errcode.Is(err, errcode.InvalidTopic) {
 		t.Fatalf("got %v", err)
 	}
-	if _, err := f.Propose(t.Context(), PutView{Stages: []Stage{{Config: []byte("{")}}}); !errcode.Is(err, errcode.InvalidRequest) {
+	if _, err := f.Propose(t.Context(), metadata.PutView{Stages: []metadata.Stage{{Config: []byte("{")}}}); !errcode.Is(err, errcode.InvalidRequest) {
 		t.Fatalf("got %v", err)
 	}
 	late, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := f.Propose(late, CreateTopic{Name: "late"}); !errcode.Is(err, errcode.RequestTimedOut) {
+	if _, err := f.Propose(late, metadata.CreateTopic{Name: "late"}); !errcode.Is(err, errcode.RequestTimedOut) {
 		t.Fatalf("got %v", err)
 	}
-	f.propose(CreateTopic{Name: "a"})
+	f.propose(metadata.CreateTopic{Name: "a"})
 	if f.Image().Version() != 1 || f.Image().Topic("late") != nil {
 		t.Fatalf("got %s", encode(t, f.Image()))
 	}
 }
 
-func TestStoreSnapshotsAndTrims(t *testing.T) {
+func TestControllerSnapshotsAndTrims(t *testing.T) {
 	f := openFixture(t, t.TempDir())
 	for n := range 60 {
-		f.propose(CreateTopic{Name: fmt.Sprintf("t%d", n)})
+		f.propose(metadata.CreateTopic{Name: fmt.Sprintf("t%d", n)})
 	}
 	want := encode(t, f.Image())
 	f = f.reopen() // the last snapshot is taken at Close
@@ -165,10 +178,10 @@ func newestSnapshot(t *testing.T, dir string) string {
 	return files[len(files)-1]
 }
 
-func TestStoreSurvivesADamagedSnapshot(t *testing.T) {
+func TestControllerSurvivesADamagedSnapshot(t *testing.T) {
 	f := openFixture(t, t.TempDir())
 	for n := range 30 {
-		f.propose(CreateTopic{Name: fmt.Sprintf("t%d", n)})
+		f.propose(metadata.CreateTopic{Name: fmt.Sprintf("t%d", n)})
 		if n == 10 {
 			f = f.reopen() // one snapshot here, one at the end
 		}
@@ -191,11 +204,11 @@ func TestStoreSurvivesADamagedSnapshot(t *testing.T) {
 }
 
 // A downgraded broker must say so, and not quietly start from an older snapshot.
-func TestStoreRefusesANewerSnapshot(t *testing.T) {
+func TestControllerRefusesANewerSnapshot(t *testing.T) {
 	f := openFixture(t, t.TempDir())
-	f.propose(CreateTopic{Name: "a"})
+	f.propose(metadata.CreateTopic{Name: "a"})
 	f = f.reopen()
-	f.propose(CreateTopic{Name: "b"})
+	f.propose(metadata.CreateTopic{Name: "b"})
 	data := encode(t, f.Image())
 	f.close()
 
@@ -224,25 +237,25 @@ func TestStoreRefusesANewerSnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = stable.Close() }()
-	if _, err := Open(Options{FS: vfs.OS(), Dir: filepath.Join(f.dir, "metadata"), ID: "1", Stable: stable}); !errors.Is(err, ErrSnapshotVersion) {
+	if _, err := Open(options(f.dir, stable)); !errors.Is(err, metadata.ErrSnapshotVersion) {
 		t.Fatalf("got %v", err)
 	}
 }
 
-func TestStoreIsOpenOnce(t *testing.T) {
+func TestControllerIsOpenOnce(t *testing.T) {
 	f := openFixture(t, t.TempDir())
-	if s, err := Open(Options{FS: vfs.OS(), Dir: filepath.Join(f.dir, "metadata"), ID: "1", Stable: f.stable}); err == nil {
-		t.Fatal("two stores on one directory", s.Close())
+	if c, err := Open(options(f.dir, f.stable)); err == nil {
+		t.Fatal("two controllers on one directory", c.Close())
 	} else if !strings.Contains(err.Error(), "open in another process") {
 		t.Fatalf("the error does not say why: %v", err)
 	}
 	if _, err := Open(Options{}); err == nil {
-		t.Fatal("a store of nothing")
+		t.Fatal("a controller of nothing")
 	}
 }
 
 // Everything that was acknowledged is there after a kill in the middle of writing.
-func TestStoreSurvivesAKill(t *testing.T) {
+func TestControllerSurvivesAKill(t *testing.T) {
 	dir := t.TempDir()
 	acknowledged := 0
 	for run := range 3 {
@@ -259,7 +272,7 @@ func TestStoreSurvivesAKill(t *testing.T) {
 			}
 		}
 		acknowledged += len(names)
-		f.propose(CreateTopic{Name: "after"})
+		f.propose(metadata.CreateTopic{Name: "after"})
 	}
 	if acknowledged < 51 {
 		t.Fatalf("only %d were acknowledged", acknowledged)
@@ -295,13 +308,13 @@ func killAfter(t *testing.T, dir string, n int) []string {
 	return names
 }
 
-func TestStoreClosesUnderLoad(t *testing.T) {
+func TestControllerClosesUnderLoad(t *testing.T) {
 	f := openFixture(t, t.TempDir())
 	var writers sync.WaitGroup
 	for w := range 4 {
 		writers.Go(func() {
 			for n := 0; ; n++ {
-				_, err := f.Propose(t.Context(), CreateTopic{Name: fmt.Sprintf("w%d-%d", w, n)})
+				_, err := f.Propose(t.Context(), metadata.CreateTopic{Name: fmt.Sprintf("w%d-%d", w, n)})
 				if err != nil {
 					if code := errcode.From(err).Code; code != errcode.ShuttingDown && code != errcode.RequestTimedOut && code != errcode.NotLeaderOrFollower {
 						t.Errorf("writer %d: %v", w, err)
@@ -317,11 +330,11 @@ func TestStoreClosesUnderLoad(t *testing.T) {
 	f.close()
 	writers.Wait()
 	want := encode(t, f.Image())
-	if _, err := f.Propose(t.Context(), CreateTopic{Name: "x"}); !errcode.Is(err, errcode.ShuttingDown) {
+	if _, err := f.Propose(t.Context(), metadata.CreateTopic{Name: "x"}); !errcode.Is(err, errcode.ShuttingDown) {
 		t.Fatalf("after Close: %v", err)
 	}
 	f = openFixture(t, f.dir)
-	got, err := DecodeImage(want)
+	got, err := metadata.DecodeImage(want)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -342,10 +355,8 @@ func TestWaitVersion(t *testing.T) {
 		}
 		seen <- image.Version()
 	}()
-	watch := f.Watch()
-	f.propose(CreateTopic{Name: "a"})
-	<-watch
-	f.propose(CreateTopic{Name: "b"})
+	f.propose(metadata.CreateTopic{Name: "a"})
+	f.propose(metadata.CreateTopic{Name: "b"})
 	if v := <-seen; v < 2 {
 		t.Fatalf("woken at version %d", v)
 	}
@@ -372,18 +383,18 @@ func TestProducerIDsAreUnique(t *testing.T) {
 		}
 	}
 	var all sync.WaitGroup
-	one, other := NewProducerIDs(f.Store), NewProducerIDs(f.Store)
+	one, other := NewProducerIDs(f.Propose), NewProducerIDs(f.Propose)
 	for range 2 {
 		all.Go(func() { take(one, 700) })
 		all.Go(func() { take(other, 600) })
 	}
 	all.Wait()
 	f = f.reopen()
-	take(NewProducerIDs(f.Store), 10)
+	take(NewProducerIDs(f.Propose), 10)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	f.close()
-	if _, err := NewProducerIDs(f.Store).Next(ctx); errcode.From(err).Code == errcode.Unknown {
+	if _, err := NewProducerIDs(f.Propose).Next(ctx); errcode.From(err).Code == errcode.Unknown {
 		t.Fatalf("got %v", err)
 	}
 }
@@ -401,5 +412,43 @@ func TestProposeErrors(t *testing.T) {
 		if !errcode.Is(got, want) || !errors.Is(got, err) {
 			t.Errorf("%v became %v", err, got)
 		}
+	}
+}
+
+// TestWaitChange: a block of producer ids wakes nobody who acts on topics, and what came before it in the
+// meantime is not missed.
+func TestWaitChange(t *testing.T) {
+	f := openFixture(t, t.TempDir())
+	type change struct {
+		image   *metadata.Image
+		changes metadata.Changes
+	}
+	seen := make(chan change)
+	wait := func(since *metadata.Image) {
+		image, changes, err := f.WaitChange(t.Context(), since)
+		if err != nil {
+			t.Error(err)
+		}
+		seen <- change{image, changes}
+	}
+	empty := f.Image()
+	go wait(empty)
+	f.propose(metadata.AllocateProducerIDs{Count: 5})
+	f.propose(metadata.AllocateProducerIDs{Count: 5})
+	f.propose(metadata.CreateTopic{Name: "a"})
+	got := <-seen
+	if !slices.Equal(got.changes.Topics, []string{"a"}) || got.image.Topic("a") == nil {
+		t.Errorf("changes %+v", got.changes)
+	}
+	f.propose(metadata.CreateTopic{Name: "b"})
+	f.propose(metadata.AllocateProducerIDs{Count: 5})
+	go wait(empty)
+	if got := <-seen; !slices.Equal(got.changes.Topics, []string{"a", "b"}) {
+		t.Errorf("changes since the start %+v", got.changes)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := f.WaitChange(ctx, f.Image()); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
 	}
 }
