@@ -36,6 +36,7 @@ var layers = map[string][]string{
 	"wasm/abi":      leaves,
 	"wasm/module":   with(leaves, "wasm/abi"),
 	"wasm/engine":   with(leaves, "wasm/abi", "wasm/module"),
+	"wasm/store":    {"raftstore/vfs"},
 	"wasm/pipeline": with(leaves, "wasm/abi", "wasm/module", "wasm/engine"),
 	"wasm/wasmtest": with(leaves, "wasm/abi"),
 

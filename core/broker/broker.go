@@ -27,6 +27,7 @@ import (
 	"github.com/wasmill/wasmill/raftstore/transport"
 	"github.com/wasmill/wasmill/raftstore/vfs"
 	"github.com/wasmill/wasmill/wasm/engine"
+	"github.com/wasmill/wasmill/wasm/store"
 )
 
 // Options open a broker. Only DataDir and Logger must be set.
@@ -85,7 +86,7 @@ type Broker struct {
 	meta     *controller.Controller
 	ids      *controller.ProducerIDs
 	engine   *engine.Engine
-	modules  *moduleStore
+	modules  *store.Store
 
 	fetchBudget *semaphore.Weighted
 	unpack      *record.Budget
@@ -141,7 +142,7 @@ func (b *Broker) openAll(ctx context.Context) (err error) {
 			return fmt.Errorf("open broker: %w", err)
 		}
 	}
-	if b.modules, err = openModuleStore(b.fs, b.dir.Modules()); err != nil {
+	if b.modules, err = store.Open(b.fs, b.dir.Modules()); err != nil {
 		return fmt.Errorf("open broker: %w", err)
 	}
 	b.engine, err = engine.New(engine.Options{

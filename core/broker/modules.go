@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"errors"
 
 	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/errcode"
@@ -22,16 +21,21 @@ func (b *Broker) PutModule(ctx context.Context, name string, wasm []byte) (*api.
 	if err := b.needRoom(changeRoom + int64(len(wasm))); err != nil {
 		return nil, err
 	}
-	b.modules.mu.Lock()
-	defer b.modules.mu.Unlock()
-	hash, err := b.modules.put(wasm)
+	var r metadata.Result
+	var refused error // by the metadata; other errors are the store's
+	err = b.modules.Add(wasm, func(hash string) error {
+		r, refused = b.change(ctx, metadata.AddModule{
+			Name: name, SHA256: hash, Size: int64(len(wasm)), ABI: info.ABI, Fields: info.Fields.Names(),
+		})
+		return refused
+	})
+	if refused != nil {
+		return nil, refused
+	}
 	if err != nil {
 		return nil, storageError(err)
 	}
-	r, err := b.change(ctx, metadata.AddModule{
-		Name: name, SHA256: hash, Size: int64(len(wasm)), ABI: info.ABI, Fields: info.Fields.Names(),
-	})
-	return moduleShape(r.Module), err
+	return moduleShape(r.Module), nil
 }
 
 // Modules lists the newest version of every module.
@@ -64,26 +68,21 @@ func (b *Broker) ModuleBytes(ctx context.Context, name string, version int) ([]b
 	if err != nil {
 		return nil, err
 	}
-	wasm, err := b.modules.get(m.SHA256)
+	wasm, err := b.modules.Get(ctx, m.SHA256)
 	return wasm, storageError(err)
 }
 
-// DeleteModule deletes one version, or all of them with 0. Versions in use are refused.
+// DeleteModule deletes one version, or all of them with 0. Versions in use are refused. A version that is
+// pushed between the look at the versions and their deletion may leave its file behind: it is used again
+// when the same bytes are pushed.
 func (b *Broker) DeleteModule(ctx context.Context, name string, version int) error {
-	b.modules.mu.Lock()
-	defer b.modules.mu.Unlock()
-	hashes := b.meta.Image().ModuleVersions(name)
+	versions := b.meta.Image().ModuleVersions(name)
 	if _, err := b.change(ctx, metadata.DeleteModule{Name: name, Version: version}); err != nil {
 		return err
 	}
-	var errs []error
-	for _, m := range hashes {
-		if !b.meta.Image().HasHash(m.SHA256) {
-			errs = append(errs, b.modules.remove(m.SHA256))
-		}
+	hashes := make([]string, len(versions))
+	for i, m := range versions {
+		hashes[i] = m.SHA256
 	}
-	return storageError(errors.Join(errs...))
+	return storageError(b.modules.RemoveUnnamed(hashes, func(hash string) bool { return b.meta.Image().HasHash(hash) }))
 }
-
-// Get reads a module's bytes by hash, for the pipelines that are compiled from it.
-func (s *moduleStore) Get(_ context.Context, hash string) ([]byte, error) { return s.get(hash) }
