@@ -17,11 +17,12 @@ var leaves = []string{"core/errcode", "core/record", "raftstore/vfs"}
 // the packages below it too, and the longest entry that fits counts; a package may always import what
 // is below itself.
 var layers = map[string][]string{
-	"core/errcode":  nil,
-	"raftstore/vfs": nil,
-	"core/record":   {"core/errcode"},
-	"core/api":      {"core/errcode"},
-	"core/datadir":  {"raftstore/vfs"},
+	"core/errcode":    nil,
+	"raftstore/vfs":   nil,
+	"core/record":     {"core/errcode"},
+	"core/api":        {"core/errcode"},
+	"core/recordjson": {"core/errcode", "core/record"},
+	"core/datadir":    {"raftstore/vfs"},
 
 	// The stores lie beside each other; the group sees them through Raft's interfaces alone.
 	"raftstore":           nil,
@@ -44,7 +45,7 @@ var layers = map[string][]string{
 	"core/controller": with(leaves, "raftstore", "core/metadata"),
 	"core/partition":  with(leaves, "raftstore"),
 	"core/broker":     with(leaves, "core/api", "raftstore", "wasm", "core/datadir", "core/metadata", "core/controller", "core/partition"),
-	"core/httpapi":    with(leaves, "core/api", "core/broker"),
+	"core/httpapi":    with(leaves, "core/api", "core/recordjson", "core/broker"),
 	"core/telemetry":  with(leaves, "core/api", "raftstore", "wasm", "core/datadir", "core/metadata", "core/controller", "core/partition", "core/broker", "core/httpapi"),
 
 	// What others build on must not drag the broker in.

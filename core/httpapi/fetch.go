@@ -11,6 +11,7 @@ import (
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/core/recordjson"
 )
 
 // Response headers of a fetch.
@@ -144,7 +145,7 @@ func (c *call) answerRecords(fp *broker.FetchedPartition, from int64, form strin
 	w.from = from
 	if form == mediaJSON {
 		out.b = append(out.b, `{"topic":`...)
-		out.b = appendLoose(out.b, fp.Topic)
+		out.b = recordjson.AppendString(out.b, fp.Topic)
 		out.b = append(out.b, `,"partition":`...)
 		out.b = strconv.AppendInt(out.b, int64(fp.Partition), 10)
 		out.b = append(out.b, `,"records":[`...)
@@ -266,7 +267,7 @@ func (w *recordWriter) appendOne(dst []byte, offset int64, r *record.Record) []b
 		dst = strconv.AppendInt(dst, offset, 10)
 		dst = append(dst, "\ndata: "...)
 	}
-	dst = appendRecord(dst, w.partition, offset, r)
+	dst = recordjson.AppendRecord(dst, w.partition, offset, r)
 	return append(dst, w.after...)
 }
 

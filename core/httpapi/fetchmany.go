@@ -11,6 +11,7 @@ import (
 	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/core/recordjson"
 )
 
 // manyForms is what fetchMany can answer in.
@@ -110,7 +111,7 @@ func (c *call) answerFrames() error {
 // appendPartitionHead begins the JSON object of a partition and leaves it open.
 func appendPartitionHead(dst []byte, fp *broker.FetchedPartition) []byte {
 	dst = append(dst, `{"topic":`...)
-	dst = appendLoose(dst, fp.Topic)
+	dst = recordjson.AppendString(dst, fp.Topic)
 	dst = append(dst, `,"partition":`...)
 	dst = strconv.AppendInt(dst, int64(fp.Partition), 10)
 	if fp.Err != nil {
@@ -184,7 +185,7 @@ func (c *call) answerManyJSON(req *broker.FetchRequest) error {
 		w.from = req.Partitions[i].Offset
 		out.b = comma(out.b, i)
 		out.b = append(out.b, `{"topic":`...)
-		out.b = appendLoose(out.b, fp.Topic)
+		out.b = recordjson.AppendString(out.b, fp.Topic)
 		out.b = append(out.b, `,"partition":`...)
 		out.b = strconv.AppendInt(out.b, int64(fp.Partition), 10)
 		out.b = append(out.b, `,"records":[`...)

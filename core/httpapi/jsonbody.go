@@ -9,6 +9,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/core/recordjson"
 )
 
 // maxAdminBytes bounds the JSON body of calls that carry no records.
@@ -39,8 +40,10 @@ func (c *call) wantJSON() error {
 
 // decodeJSON is decode for bytes in memory; nothing in v aliases them.
 func decodeJSON(body []byte, v any) error {
-	if err := checkJSON(body); err != nil {
-		return asProblem(err)
+	scratch := newBuffer(len(body))
+	defer scratch.free()
+	if err := recordjson.Check(scratch.b, body); err != nil {
+		return err
 	}
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.DisallowUnknownFields()
@@ -50,32 +53,10 @@ func decodeJSON(body []byte, v any) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &mistyped):
-		at := position(body, int(mistyped.Offset))
-		at.message = "member " + quoted(mistyped.Field) + " cannot be a " + mistyped.Value + "; it is of type " + mistyped.Type.String()
-		return at.problem()
+		return recordjson.Fault(body, int(mistyped.Offset), "member \"%s\" cannot be a %s; it is of type %s",
+			mistyped.Field, mistyped.Value, mistyped.Type)
 	}
 	return errcode.New(errcode.InvalidJSON, "the body is not what this call takes: %w", err)
-}
-
-func quoted(name string) string { return `"` + name + `"` }
-
-// checkJSON demands exactly one JSON value.
-func checkJSON(body []byte) error {
-	scratch := newBuffer(len(body))
-	defer scratch.free()
-	s := newScanner(body)
-	var err error
-	if scratch.b, err = s.value(scratch.b); err != nil {
-		return err
-	}
-	return s.end()
-}
-
-// position finds line and column of a byte.
-func position(body []byte, pos int) *syntaxError {
-	pos = max(0, min(pos, len(body)))
-	lineStart := bytes.LastIndexByte(body[:pos], '\n') + 1
-	return &syntaxError{pos: pos, line: bytes.Count(body[:pos], []byte{'\n'}) + 1, column: pos - lineStart + 1}
 }
 
 // answerJSON answers with v as JSON.

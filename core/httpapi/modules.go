@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"encoding/json"
 	"strconv"
 
 	"github.com/valyala/fasthttp"
@@ -10,6 +9,7 @@ import (
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/core/recordjson"
 )
 
 // putModule uploads a module. Uploading the bytes of the newest version again changes nothing.
@@ -132,14 +132,13 @@ func (c *call) dryRun() error {
 		return err
 	}
 	defer b.close()
-	r := recordReaders.Get().(*recordReader)
-	defer r.recycle()
-	r.max, r.partition, r.now = c.s.opts.MaxRecords, 0, c.s.opts.Now().UnixMilli()
-	req, err := r.readDryRun(b.bytes())
+	in := c.newRecords(0)
+	defer in.recycle()
+	d, err := in.reader.ReadDryRun(b.bytes())
 	if err != nil {
-		return asProblem(err)
+		return err
 	}
-	res, err := c.s.broker.DryRun(c.ctx, name, version, req)
+	res, err := c.s.broker.DryRun(c.ctx, name, version, dryRunRequest(&d, in.records))
 	if err != nil {
 		return err
 	}
@@ -149,63 +148,22 @@ func (c *call) dryRun() error {
 	return nil
 }
 
-// readDryRun reads {"topic","partition","place","config","on_error","records"}.
-func (r *recordReader) readDryRun(body []byte) (broker.DryRunRequest, error) {
-	req := broker.DryRunRequest{Place: "write"}
-	r.scanner = newScanner(body)
-	err := r.object("an object", func(name []byte, at int) (err error) {
-		switch string(name) {
-		case "topic":
-			req.Topic, err = r.stringOrNull()
-		case "partition":
-			req.Partition, err = r.partitionNumber()
-		case "place":
-			req.Place, err = r.stringOrNull()
-		case "on_error":
-			var policy string
-			policy, err = r.stringOrNull()
-			req.OnError = api.OnError(policy)
-		case "config":
-			if !r.null() {
-				var config []byte
-				config, err = r.value(nil)
-				req.Config = json.RawMessage(config)
-			}
-		case "records":
-			err = r.list()
-		default:
-			err = r.errorAt(at, "unknown member %q; the body has topic, partition, place, config, on_error and records", clip(name))
-		}
-		return err
-	})
-	if err == nil {
-		err = r.end()
+// dryRunRequest is what a body asks for, as the broker is asked.
+func dryRunRequest(d *recordjson.DryRun, records []broker.ProducedRecord) broker.DryRunRequest {
+	req := broker.DryRunRequest{
+		Topic: d.Topic, Partition: d.Partition, Place: d.Place, Config: d.Config, OnError: api.OnError(d.OnError),
+		Records: make([]record.Record, len(records)),
 	}
-	if err != nil {
-		return req, err
+	for i := range records {
+		req.Records[i] = records[i].Record
 	}
-	if req.Place == "" {
-		req.Place = "write"
-	}
-	req.Records = make([]record.Record, len(r.records))
-	for i := range r.records {
-		req.Records[i] = r.records[i].Record
-	}
-	return req, nil
-}
-
-func (r *recordReader) stringOrNull() (string, error) {
-	if r.null() {
-		return "", nil
-	}
-	text, err := r.text()
-	return string(text), err
+	return req
 }
 
 // appendDryRun appends the verdicts; the records in them look as they do in a fetch.
 func appendDryRun(dst []byte, res *broker.DryRunResult) []byte {
 	dst = append(dst, `{"module":`...)
-	dst = appendLoose(dst, res.Module)
+	dst = recordjson.AppendString(dst, res.Module)
 	dst = append(dst, `,"elapsed_ns":`...)
 	dst = strconv.AppendInt(dst, int64(res.Elapsed), 10)
 	dst = append(dst, `,"verdicts":[`...)
@@ -220,14 +178,14 @@ func appendVerdict(dst []byte, v *broker.DryRunVerdict) []byte {
 	dst = append(dst, `{"index":`...)
 	dst = strconv.AppendInt(dst, int64(v.Index), 10)
 	dst = append(dst, `,"verdict":`...)
-	dst = appendLoose(dst, v.Verdict)
+	dst = recordjson.AppendString(dst, v.Verdict)
 	if v.Code != 0 {
 		dst = append(dst, `,"code":`...)
 		dst = strconv.AppendInt(dst, int64(v.Code), 10)
 	}
 	if v.Message != "" {
 		dst = append(dst, `,"message":`...)
-		dst = appendLoose(dst, v.Message)
+		dst = recordjson.AppendString(dst, v.Message)
 	}
 	if len(v.Outputs) > 0 {
 		dst = append(dst, `,"outputs":[`...)
@@ -235,11 +193,11 @@ func appendVerdict(dst []byte, v *broker.DryRunVerdict) []byte {
 			o := &v.Outputs[i]
 			dst = comma(dst, i)
 			dst = append(dst, `{"topic":`...)
-			dst = appendLoose(dst, o.Topic)
+			dst = recordjson.AppendString(dst, o.Topic)
 			dst = append(dst, `,"partition":`...)
 			dst = strconv.AppendInt(dst, int64(o.Partition), 10)
 			dst = append(dst, ',')
-			dst = appendContents(dst, &o.Record)
+			dst = recordjson.AppendContents(dst, &o.Record)
 			dst = append(dst, '}')
 		}
 		dst = append(dst, ']')

@@ -3,13 +3,13 @@ package httpapi
 import (
 	"bytes"
 	"encoding/base64"
-	"sync"
 
 	"github.com/valyala/fasthttp"
 
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/core/recordjson"
 )
 
 // Request headers of a produce whose body is one value.
@@ -17,15 +17,6 @@ const (
 	headerKey          = "Wasmill-Key"
 	headerKeyBase64    = "Wasmill-Key-B64" // for keys that are not plain text
 	headerRecordPrefix = "Wasmill-Header-"
-)
-
-// recordReaders keep the slices that parsed requests fill.
-var recordReaders = sync.Pool{New: func() any { return &recordReader{} }}
-
-// Slices longer than these are not kept for the next request.
-const (
-	keptRecords = 1 << 13
-	keptHeaders = 1 << 14
 )
 
 // produce appends records to a topic; the form of the body follows from Content-Type.
@@ -54,9 +45,9 @@ func (c *call) produce() error {
 		res, err = c.s.broker.ProduceBatches(c.ctx, topic, partition, b.bytes())
 		sent = -1
 	case isMedia(contentType, mediaJSON):
-		res, sent, err = c.produceJSON(topic, partition, b.bytes(), (*recordReader).readJSON)
+		res, sent, err = c.produceJSON(topic, partition, b.bytes(), (*recordjson.Reader).Read)
 	case isMedia(contentType, mediaNDJSON):
-		res, sent, err = c.produceJSON(topic, partition, b.bytes(), (*recordReader).readNDJSON)
+		res, sent, err = c.produceJSON(topic, partition, b.bytes(), (*recordjson.Reader).ReadLines)
 	default:
 		res, err = c.produceValue(topic, partition, b.bytes())
 		sent = 1
@@ -95,33 +86,17 @@ func checkProduceType(t []byte) error {
 }
 
 // produceJSON parses the whole body before any of it is handed to the broker.
-func (c *call) produceJSON(topic string, partition int32, body []byte, parse func(*recordReader, []byte) error) (*broker.ProduceResult, int, error) {
-	r := recordReaders.Get().(*recordReader)
-	defer r.recycle()
-	r.max, r.partition, r.now = c.s.opts.MaxRecords, partition, c.s.opts.Now().UnixMilli()
-	if err := parse(r, body); err != nil {
-		return nil, 0, asProblem(err)
+func (c *call) produceJSON(topic string, partition int32, body []byte, parse func(*recordjson.Reader, []byte) error) (*broker.ProduceResult, int, error) {
+	in := c.newRecords(partition)
+	defer in.recycle()
+	if err := parse(&in.reader, body); err != nil {
+		return nil, 0, err
 	}
-	if len(r.records) == 0 {
+	if len(in.records) == 0 {
 		return nil, 0, errcode.New(errcode.InvalidRequest, "the body holds no records")
 	}
-	res, err := c.s.broker.ProduceRecords(c.ctx, topic, r.records)
-	return res, len(r.records), err
-}
-
-// recycle lets go of the body and gives the reader back.
-func (r *recordReader) recycle() {
-	records, headers := r.records, r.headers
-	*r = recordReader{}
-	if cap(records) <= keptRecords {
-		clear(records)
-		r.records = records[:0]
-	}
-	if cap(headers) <= keptHeaders {
-		clear(headers)
-		r.headers = headers[:0]
-	}
-	recordReaders.Put(r)
+	res, err := c.s.broker.ProduceRecords(c.ctx, topic, in.records)
+	return res, len(in.records), err
 }
 
 // produceValue appends one record whose value is the body. The key and headers come from the

@@ -6,13 +6,14 @@ import (
 
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/core/recordjson"
 )
 
 // appendProduced appends a produce result as JSON. It is written by hand because it is the answer to
 // every produce: the small ones must cost no more than their append.
 func appendProduced(dst []byte, res *broker.ProduceResult) []byte {
 	dst = append(dst, `{"topic":`...)
-	dst = appendLoose(dst, res.Topic)
+	dst = recordjson.AppendString(dst, res.Topic)
 	dst = append(dst, `,"partitions":[`...)
 	for i := range res.Partitions {
 		dst = comma(dst, i)
@@ -88,10 +89,10 @@ func appendRejected(dst []byte, r *broker.RejectedRecord) []byte {
 	dst = append(dst, `,"code":`...)
 	dst = strconv.AppendInt(dst, int64(r.Code), 10)
 	dst = append(dst, `,"message":`...)
-	dst = appendLoose(dst, r.Message)
+	dst = recordjson.AppendString(dst, r.Message)
 	if r.Module != "" {
 		dst = append(dst, `,"module":`...)
-		dst = appendLoose(dst, r.Module)
+		dst = recordjson.AppendString(dst, r.Module)
 	}
 	return append(dst, '}')
 }
@@ -100,7 +101,7 @@ func appendRouted(dst []byte, r *broker.RoutedRecord) []byte {
 	dst = append(dst, `{"index":`...)
 	dst = strconv.AppendInt(dst, int64(r.Index), 10)
 	dst = append(dst, `,"topic":`...)
-	dst = appendLoose(dst, r.Topic)
+	dst = recordjson.AppendString(dst, r.Topic)
 	dst = append(dst, `,"partition":`...)
 	dst = strconv.AppendInt(dst, int64(r.Partition), 10)
 	dst = append(dst, `,"offset":`...)

@@ -1,6 +1,9 @@
-package httpapi
+package recordjson
 
-import "bytes"
+import (
+	"bytes"
+	"strconv"
+)
 
 // value appends the value that comes next to dst in compact form and steps over it. dst may be the
 // scanner's own buffer as far as the scanner has passed it: compacting only ever shrinks.
@@ -137,4 +140,30 @@ func (s *scanner) digits() error {
 		return s.unexpected("a digit")
 	}
 	return nil
+}
+
+// integer reads a whole number within bounds.
+func (s *scanner) integer(name, want string, least, most int64) (int64, error) {
+	at := s.pos
+	if c := s.peek(); c != '-' && (c < '0' || c > '9') {
+		return 0, s.unexpected(name + ", " + want + ",")
+	}
+	var scratch [32]byte
+	text, err := s.value(scratch[:0])
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseInt(string(text), 10, 64)
+	if err != nil || n < least || n > most {
+		return 0, s.errorAt(at, "%s is %s; it must be %s", name, clip(text), want)
+	}
+	return n, nil
+}
+
+func (s *scanner) stringOrNull() (string, error) {
+	if s.null() {
+		return "", nil
+	}
+	text, err := s.text()
+	return string(text), err
 }

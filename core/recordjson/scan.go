@@ -1,11 +1,9 @@
-package httpapi
+package recordjson
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/wasmill/wasmill/core/errcode"
@@ -42,10 +40,48 @@ func (e *syntaxError) Error() string {
 	return fmt.Sprintf("line %d, column %d: %s", e.line, e.column, e.message)
 }
 
-// problem is the fault as it is told to a client.
-func (e *syntaxError) problem() error {
+// coded is a reader's error with a code: a fault in the text becomes INVALID_JSON, with the place as
+// fields; other errors have their code.
+func coded(err error) error {
+	var e *syntaxError
+	if !errors.As(err, &e) {
+		return err
+	}
 	return errcode.New(errcode.InvalidJSON, "%w", e).
 		With("position", e.pos).With("line", e.line).With("column", e.column)
+}
+
+// clip shortens what a client sent before it is repeated in an error.
+func clip(v []byte) []byte {
+	const most = 128
+	if len(v) > most {
+		return append(v[:most:most], "..."...)
+	}
+	return v
+}
+
+// Check demands that body is exactly one JSON value. Scratch is memory that it may write to; the error is
+// an *errcode.Error.
+func Check(scratch, body []byte) error {
+	s := newScanner(body)
+	if _, err := s.value(scratch[:0]); err != nil {
+		return coded(err)
+	}
+	return coded(s.end())
+}
+
+// Fault is the error of what stands at a position of body and is JSON, but not the JSON that is wanted.
+func Fault(body []byte, pos int, format string, args ...any) error {
+	e := place(body, pos)
+	e.message = fmt.Sprintf(format, args...)
+	return coded(e)
+}
+
+// place finds line and column of a byte.
+func place(body []byte, pos int) *syntaxError {
+	pos = max(0, min(pos, len(body)))
+	lineStart := bytes.LastIndexByte(body[:pos], '\n') + 1
+	return &syntaxError{pos: pos, line: bytes.Count(body[:pos], []byte{'\n'}) + 1, column: pos - lineStart + 1}
 }
 
 // errorAt makes a fault at a position on the current line.
@@ -191,157 +227,4 @@ func (s *scanner) null() bool {
 		return true
 	}
 	return false
-}
-
-// text is the string that comes next, unescaped in place: it aliases the buffer.
-func (s *scanner) text() ([]byte, error) {
-	start, end, escaped, err := s.quoted()
-	if err != nil {
-		return nil, err
-	}
-	// The capacity ends with the string: an append must not reach into the rest.
-	if !escaped {
-		return s.b[start:end:end], nil
-	}
-	n := unescape(s.b[start:end])
-	return s.b[start : start+n : start+n], nil
-}
-
-// quoted steps over a string and checks it. start and end are those of its inside.
-func (s *scanner) quoted() (start, end int, escaped bool, err error) {
-	if s.peek() != '"' {
-		return 0, 0, false, s.unexpected("a string")
-	}
-	s.pos++
-	start = s.pos
-	for i := start; ; i++ {
-		i += plainRun(s.b[i:])
-		if i == len(s.b) {
-			break
-		}
-		switch c := s.b[i]; {
-		case c == '"':
-			if bad := invalidUTF8(s.b[start:i]); bad >= 0 {
-				return 0, 0, false, s.errorAt(start+bad, "the string is not valid UTF-8; bytes go into a member whose name ends in _b64")
-			}
-			s.pos = i + 1
-			return start, i, escaped, nil
-		case c == '\\':
-			n := escapeLen(s.b[i:])
-			if n == 0 {
-				return 0, 0, false, s.errorAt(i, "this is no escape sequence")
-			}
-			escaped = true
-			i += n - 1
-		case c < 0x20:
-			return 0, 0, false, s.errorAt(i, "a string must not contain the control character %#02x; write it as an escape", c)
-		}
-	}
-	return 0, 0, false, s.errorAt(len(s.b), "the text ends within the string that begins at column %d", start-s.lineStart)
-}
-
-func invalidUTF8(b []byte) int {
-	if utf8.Valid(b) {
-		return -1
-	}
-	for i := 0; i < len(b); {
-		r, n := utf8.DecodeRune(b[i:])
-		if r == utf8.RuneError && n == 1 {
-			return i
-		}
-		i += n
-	}
-	return -1
-}
-
-// escapeLen is the length of the escape sequence that b begins with, 0 when it is none.
-func escapeLen(b []byte) int {
-	if len(b) < 2 {
-		return 0
-	}
-	switch b[1] {
-	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
-		return 2
-	case 'u':
-		if _, ok := hex4(b); ok {
-			return 6
-		}
-	}
-	return 0
-}
-
-// hex4 decodes \uXXXX at the beginning of b.
-func hex4(b []byte) (rune, bool) {
-	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
-		return 0, false
-	}
-	var r rune
-	for _, c := range b[2:6] {
-		switch {
-		case c >= '0' && c <= '9':
-			c -= '0'
-		case c >= 'a' && c <= 'f':
-			c -= 'a' - 10
-		case c >= 'A' && c <= 'F':
-			c -= 'A' - 10
-		default:
-			return 0, false
-		}
-		r = r<<4 | rune(c)
-	}
-	return r, true
-}
-
-// unescape resolves the checked escapes of b in place and returns the new length. Half of a
-// surrogate pair on its own becomes U+FFFD.
-func unescape(b []byte) int {
-	const short = "\"\"\\\\//b\bf\fn\nr\rt\t"
-	w := 0
-	for i := 0; i < len(b); {
-		if b[i] != '\\' {
-			b[w] = b[i]
-			w++
-			i++
-			continue
-		}
-		if r, ok := hex4(b[i:]); ok {
-			i += 6
-			if utf16.IsSurrogate(r) {
-				low, _ := hex4(b[i:])
-				if r = utf16.DecodeRune(r, low); r != utf8.RuneError {
-					i += 6
-				}
-			}
-			w += utf8.EncodeRune(b[w:], r)
-			continue
-		}
-		for k := 0; k < len(short); k += 2 {
-			if short[k] == b[i+1] {
-				b[w] = short[k+1]
-				break
-			}
-		}
-		w++
-		i += 2
-	}
-	return w
-}
-
-// plainRun is how many bytes at the beginning of b are neither quote, backslash, control character
-// nor beyond ASCII. It looks at eight bytes at a time.
-func plainRun(b []byte) int {
-	const ones, highs = 0x0101010101010101, 0x8080808080808080
-	i := 0
-	for ; i+8 <= len(b); i += 8 {
-		v := binary.LittleEndian.Uint64(b[i:])
-		quote, slash := v^(ones*'"'), v^(ones*'\\')
-		special := v | (v - ones*0x20) | (quote - ones) | (slash - ones)
-		if special&highs != 0 {
-			break
-		}
-	}
-	for i < len(b) && b[i] >= 0x20 && b[i] < 0x80 && b[i] != '"' && b[i] != '\\' {
-		i++
-	}
-	return i
 }

@@ -1,4 +1,4 @@
-package httpapi
+package recordjson
 
 import (
 	"encoding/base64"
@@ -19,20 +19,20 @@ const (
 	maxTimestamp = 253_402_300_799_999
 )
 
-// appendRecord appends a record as a JSON object on one line. What a client reads here and produces
+// AppendRecord appends a record as a JSON object on one line. What a client reads here and produces
 // again becomes the same key and value: see appendBytes.
-func appendRecord(dst []byte, partition int32, offset int64, r *record.Record) []byte {
+func AppendRecord(dst []byte, partition int32, offset int64, r *record.Record) []byte {
 	dst = append(dst, `{"partition":`...)
 	dst = strconv.AppendInt(dst, int64(partition), 10)
 	dst = append(dst, `,"offset":`...)
 	dst = strconv.AppendInt(dst, offset, 10)
 	dst = append(dst, ',')
-	dst = appendContents(dst, r)
+	dst = AppendContents(dst, r)
 	return append(dst, '}')
 }
 
-// appendContents appends the members timestamp, key, value and, if there are any, headers.
-func appendContents(dst []byte, r *record.Record) []byte {
+// AppendContents appends the members timestamp, key, value and, if there are any, headers.
+func AppendContents(dst []byte, r *record.Record) []byte {
 	dst = append(dst, `"timestamp":`...)
 	dst = appendTimestamp(dst, r.Timestamp)
 	dst = append(dst, ',')
@@ -147,8 +147,7 @@ func appendString(dst, text []byte) []byte {
 	return append(dst, '"')
 }
 
-// appendLoose appends text that came from a module and may be anything as a JSON string; what is not
-// UTF-8 becomes U+FFFD.
-func appendLoose(dst []byte, text string) []byte {
+// AppendString appends text that may be anything as a JSON string; what is not UTF-8 becomes U+FFFD.
+func AppendString(dst []byte, text string) []byte {
 	return appendString(dst, []byte(strings.ToValidUTF8(text, "\ufffd")))
 }

@@ -1,4 +1,4 @@
-package httpapi
+package recordjson
 
 import (
 	"bytes"
@@ -10,17 +10,27 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/record"
 )
 
-func newReader() *recordReader {
-	return &recordReader{max: 1000, partition: broker.AnyPartition, now: 5}
+// collected is a reader and what it read.
+type collected struct {
+	Reader
+	records    []record.Record
+	partitions []int32
+}
+
+func newReader() *collected {
+	c := &collected{Reader: Reader{MaxRecords: 1000, Partition: -1, Now: 5}}
+	c.Record = func(r record.Record, partition int32) {
+		c.records, c.partitions = append(c.records, r), append(c.partitions, partition)
+	}
+	return c
 }
 
 func TestBrokenJSONSaysWhere(t *testing.T) {
-	type read = func(*recordReader, []byte) error
+	type read = func(*Reader, []byte) error
 	for _, c := range []struct {
 		name         string
 		read         read
@@ -28,40 +38,40 @@ func TestBrokenJSONSaysWhere(t *testing.T) {
 		line, column int
 		says         string
 	}{
-		{"empty", (*recordReader).readJSON, ``, 1, 1, "the text ends"},
-		{"not an object", (*recordReader).readJSON, ` [1]`, 1, 2, "records"},
-		{"no records", (*recordReader).readJSON, `{}`, 1, 3, "no member"},
-		{"other member", (*recordReader).readJSON, "{\n \"record\":[]}", 2, 2, `"record"`},
-		{"twice", (*recordReader).readJSON, `{"records":[],"records":[]}`, 1, 15, "repeated"},
-		{"missing comma", (*recordReader).readJSON, "{\"records\":[\n{} {}]}", 2, 4, "comma"},
-		{"trailing comma", (*recordReader).readJSON, `{"records":[{},]}`, 1, 16, "a record"},
-		{"trailing text", (*recordReader).readJSON, "{\"records\":[]}\nx", 2, 1, "the end of the text"},
-		{"cut string", (*recordReader).readJSON, `{"records":[{"key":"abc`, 1, 24, "within the string"},
-		{"control character", (*recordReader).readJSON, "{\"records\":[{\"key\":\"a\x01\"}]}", 1, 22, "control character"},
-		{"bad escape", (*recordReader).readJSON, `{"records":[{"key":"a\x"}]}`, 1, 22, "escape"},
-		{"bad hex", (*recordReader).readJSON, `{"records":[{"key":"\u12g4"}]}`, 1, 21, "escape"},
-		{"not UTF-8", (*recordReader).readJSON, "{\"records\":[{\"key\":\"ab\xff\"}]}", 1, 23, "UTF-8"},
-		{"bad number", (*recordReader).readJSON, `{"records":[{"value":1.}]}`, 1, 24, "a digit"},
-		{"leading zero", (*recordReader).readJSON, `{"records":[{"value":01}]}`, 1, 23, "comma"},
-		{"bad literal", (*recordReader).readJSON, `{"records":[{"value":nul}]}`, 1, 22, "a value"},
-		{"unknown record member", (*recordReader).readJSON, `{"records":[{"vaule":1}]}`, 1, 14, "vaule"},
-		{"two values", (*recordReader).readJSON, `{"records":[{"value":1,"value_b64":""}]}`, 1, 24, "twice"},
-		{"bad base64", (*recordReader).readJSON, `{"records":[{"value_b64":"a"}]}`, 1, 26, "base64"},
-		{"base64 is no string", (*recordReader).readJSON, `{"records":[{"value_b64":1}]}`, 1, 26, "a string"},
-		{"bad timestamp", (*recordReader).readJSON, `{"records":[{"timestamp":"yesterday"}]}`, 1, 26, "timestamp"},
-		{"fractional timestamp", (*recordReader).readJSON, `{"records":[{"timestamp":1.5}]}`, 1, 26, "milliseconds"},
-		{"negative partition", (*recordReader).readJSON, `{"records":[{"partition":-1}]}`, 1, 26, "partition"},
-		{"partition is text", (*recordReader).readJSON, `{"records":[{"partition":"1"}]}`, 1, 26, "partition"},
-		{"headers are text", (*recordReader).readJSON, `{"records":[{"headers":"x"}]}`, 1, 24, "headers"},
-		{"header without key", (*recordReader).readJSON, `{"records":[{"headers":[{"value":"x"}]}]}`, 1, 25, "no key"},
-		{"header with null key", (*recordReader).readJSON, `{"records":[{"headers":[{"key":null}]}]}`, 1, 26, "null"},
-		{"line after compacted value", (*recordReader).readJSON, "{\"records\":[{\"value\":{\n\"a\" :\n 1 }},\n  x]}", 4, 3, "a record"},
-		{"broken line", (*recordReader).readNDJSON, "{}\n\n{\"key\":1\n{}", 3, 9, "one line"},
-		{"two on a line", (*recordReader).readNDJSON, "{}\n{} {}", 2, 4, "the end of the line"},
-		{"value on a line", (*recordReader).readNDJSON, "{}\n12", 2, 1, "a record"},
-		{"too deep", (*recordReader).readNDJSON, `{"value":` + strings.Repeat("[", 600), 1, 10 + maxDepth, "deep"},
+		{"empty", (*Reader).Read, ``, 1, 1, "the text ends"},
+		{"not an object", (*Reader).Read, ` [1]`, 1, 2, "records"},
+		{"no records", (*Reader).Read, `{}`, 1, 3, "no member"},
+		{"other member", (*Reader).Read, "{\n \"record\":[]}", 2, 2, `"record"`},
+		{"twice", (*Reader).Read, `{"records":[],"records":[]}`, 1, 15, "repeated"},
+		{"missing comma", (*Reader).Read, "{\"records\":[\n{} {}]}", 2, 4, "comma"},
+		{"trailing comma", (*Reader).Read, `{"records":[{},]}`, 1, 16, "a record"},
+		{"trailing text", (*Reader).Read, "{\"records\":[]}\nx", 2, 1, "the end of the text"},
+		{"cut string", (*Reader).Read, `{"records":[{"key":"abc`, 1, 24, "within the string"},
+		{"control character", (*Reader).Read, "{\"records\":[{\"key\":\"a\x01\"}]}", 1, 22, "control character"},
+		{"bad escape", (*Reader).Read, `{"records":[{"key":"a\x"}]}`, 1, 22, "escape"},
+		{"bad hex", (*Reader).Read, `{"records":[{"key":"\u12g4"}]}`, 1, 21, "escape"},
+		{"not UTF-8", (*Reader).Read, "{\"records\":[{\"key\":\"ab\xff\"}]}", 1, 23, "UTF-8"},
+		{"bad number", (*Reader).Read, `{"records":[{"value":1.}]}`, 1, 24, "a digit"},
+		{"leading zero", (*Reader).Read, `{"records":[{"value":01}]}`, 1, 23, "comma"},
+		{"bad literal", (*Reader).Read, `{"records":[{"value":nul}]}`, 1, 22, "a value"},
+		{"unknown record member", (*Reader).Read, `{"records":[{"vaule":1}]}`, 1, 14, "vaule"},
+		{"two values", (*Reader).Read, `{"records":[{"value":1,"value_b64":""}]}`, 1, 24, "twice"},
+		{"bad base64", (*Reader).Read, `{"records":[{"value_b64":"a"}]}`, 1, 26, "base64"},
+		{"base64 is no string", (*Reader).Read, `{"records":[{"value_b64":1}]}`, 1, 26, "a string"},
+		{"bad timestamp", (*Reader).Read, `{"records":[{"timestamp":"yesterday"}]}`, 1, 26, "timestamp"},
+		{"fractional timestamp", (*Reader).Read, `{"records":[{"timestamp":1.5}]}`, 1, 26, "milliseconds"},
+		{"negative partition", (*Reader).Read, `{"records":[{"partition":-1}]}`, 1, 26, "partition"},
+		{"partition is text", (*Reader).Read, `{"records":[{"partition":"1"}]}`, 1, 26, "partition"},
+		{"headers are text", (*Reader).Read, `{"records":[{"headers":"x"}]}`, 1, 24, "headers"},
+		{"header without key", (*Reader).Read, `{"records":[{"headers":[{"value":"x"}]}]}`, 1, 25, "no key"},
+		{"header with null key", (*Reader).Read, `{"records":[{"headers":[{"key":null}]}]}`, 1, 26, "null"},
+		{"line after compacted value", (*Reader).Read, "{\"records\":[{\"value\":{\n\"a\" :\n 1 }},\n  x]}", 4, 3, "a record"},
+		{"broken line", (*Reader).ReadLines, "{}\n\n{\"key\":1\n{}", 3, 9, "one line"},
+		{"two on a line", (*Reader).ReadLines, "{}\n{} {}", 2, 4, "the end of the line"},
+		{"value on a line", (*Reader).ReadLines, "{}\n12", 2, 1, "a record"},
+		{"too deep", (*Reader).ReadLines, `{"value":` + strings.Repeat("[", 600), 1, 10 + maxDepth, "deep"},
 	} {
-		err := c.read(newReader(), []byte(c.body))
+		err := c.read(&newReader().Reader, []byte(c.body))
 		var se *syntaxError
 		if !errors.As(err, &se) {
 			t.Errorf("%s: error %v", c.name, err)
@@ -70,7 +80,7 @@ func TestBrokenJSONSaysWhere(t *testing.T) {
 		if se.line != c.line || se.column != c.column || !strings.Contains(se.message, c.says) {
 			t.Errorf("%s: %v; want line %d, column %d, %q", c.name, se, c.line, c.column, c.says)
 		}
-		p := errcode.From(asProblem(err))
+		p := errcode.From(err)
 		if p.Code != errcode.InvalidJSON || p.Fields["line"] != c.line || p.Fields["position"] != se.pos {
 			t.Errorf("%s: problem %v %v", c.name, p, p.Fields)
 		}
@@ -98,7 +108,7 @@ func checkScanner(t interface{ Errorf(string, ...any) }, text []byte) {
 	}
 	var se *syntaxError
 	if errors.As(err, &se) {
-		if at := position(text, se.pos); at.line != se.line || at.column != se.column || se.pos > len(text) {
+		if at := place(text, se.pos); at.line != se.line || at.column != se.column || se.pos > len(text) {
 			t.Errorf("%q: fault at %d is told as line %d, column %d; it is at %d, %d", text, se.pos, se.line, se.column, at.line, at.column)
 		}
 	}
@@ -168,12 +178,12 @@ func TestRecordRoundTripAgainstModel(t *testing.T) {
 		if rapid.Bool().Draw(t, "header") {
 			in.Headers = []record.RecordHeader{{Key: append([]byte{}, bytesOf.Draw(t, "header key")...), Value: bytesOf.Draw(t, "header value")}}
 		}
-		text := append(appendContents([]byte("{"), &in), '}')
+		text := append(AppendContents([]byte("{"), &in), '}')
 		if !json.Valid(text) || !utf8.Valid(text) || bytes.ContainsAny(text, "\n\r") {
 			t.Fatalf("not a line of JSON: %q", text)
 		}
 		r := newReader()
-		if err := r.readNDJSON(bytes.Clone(text)); err != nil {
+		if err := r.ReadLines(bytes.Clone(text)); err != nil {
 			if in.Timestamp < 0 {
 				return // cannot be produced as a bare number either
 			}
@@ -213,11 +223,11 @@ func FuzzRecords(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		r := newReader()
-		if err := r.readJSON(bytes.Clone(body)); err == nil && !json.Valid(body) {
+		if err := r.Read(bytes.Clone(body)); err == nil && !json.Valid(body) {
 			t.Errorf("%q is taken for JSON", body)
 		}
 		r = newReader()
-		if err := r.readNDJSON(bytes.Clone(body)); err == nil {
+		if err := r.ReadLines(bytes.Clone(body)); err == nil {
 			n := 0
 			for line := range bytes.Lines(body) {
 				if line = bytes.TrimSpace(line); len(line) > 0 {
@@ -231,7 +241,7 @@ func FuzzRecords(f *testing.F) {
 				t.Errorf("%d records on %d lines", len(r.records), n)
 			}
 		}
-		if req, err := newReader().readDryRun(bytes.Clone(body)); err == nil && req.Config != nil && !json.Valid(req.Config) {
+		if req, err := newReader().ReadDryRun(bytes.Clone(body)); err == nil && req.Config != nil && !json.Valid(req.Config) {
 			t.Errorf("config %q", req.Config)
 		}
 	})
