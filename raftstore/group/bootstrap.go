@@ -8,20 +8,21 @@ import (
 )
 
 var (
-	// ErrLogLost says that a group has voted but has neither log nor snapshot. Starting it would begin an
-	// empty history under the old name; restore its files, or delete what is left of the group.
+	// ErrLogLost means that a group has voted but has neither log nor snapshot. Starting it would begin
+	// an empty history under the old name: restore its files, or delete the rest of the group.
 	ErrLogLost = errors.New("the group's log and snapshots are gone")
-	// ErrHistoryGap says that the log begins after the newest usable snapshot ends.
+	// ErrHistoryGap means that the log begins after the end of the newest usable snapshot.
 	ErrHistoryGap = errors.New("entries between the snapshot and the log are missing")
 )
 
 // bootstrap gives a group without history its first entry: a configuration with this server as the only
 // voter.
 //
-// Raft's own BootstrapCluster stores the term and then the entry, and takes a term without an entry for
-// existing state: a crash between the two would leave a group that never elects anybody. Here the entry
-// decides: no log, no snapshot and no vote means that the group has not begun. A vote is cast only after
-// the entry is durable, so a vote without a log means that the log was lost.
+// Raft's own BootstrapCluster stores the term first and the entry second, and takes a term without an
+// entry for existing state: after a crash between the two the group would have no voter and never elect a
+// leader. Here the entry decides: without log, snapshot and vote the group has not begun, and bootstrap
+// runs again. A vote is cast only after the entry is durable, so a vote without a log means that the log
+// was lost.
 func bootstrap(o Options) error {
 	last, err := o.Log.LastIndex()
 	if err != nil {
@@ -57,7 +58,8 @@ func bootstrap(o Options) error {
 	if err := o.Log.StoreLog(entry); err != nil {
 		return fmt.Errorf("store the first entry: %w", err)
 	}
-	// A log that acknowledges before it syncs must still not lose the entry that makes it a group's.
+	// A log with relaxed flushing acknowledges entries before they are durable. The vote that follows is
+	// durable at once and must not outlive this entry.
 	if l, ok := o.Log.(interface{ Sync() error }); ok {
 		if err := l.Sync(); err != nil {
 			return fmt.Errorf("sync the first entry: %w", err)
@@ -66,15 +68,15 @@ func bootstrap(o Options) error {
 	return nil
 }
 
-// Keys that raft uses in a stable store, and the text by which it knows that a key is missing.
+// Keys that raft uses in a stable store, and the error text by which it recognises a missing key.
 const (
 	currentTermKey = "CurrentTerm"
 	voteTermKey    = "LastVoteTerm"
 	notFound       = "not found"
 )
 
-// storedTerm is 0 if there is none. Raft knows a missing key by the text of the error, so there is no
-// other way to tell it from a failure.
+// storedTerm returns 0 if there is none. Like raft, it can tell a missing key from a failure by the text
+// of the error only.
 func storedTerm(s raft.StableStore, key string) (uint64, error) {
 	term, err := s.GetUint64([]byte(key))
 	if err == nil || err.Error() == notFound {
@@ -83,8 +85,8 @@ func storedTerm(s raft.StableStore, key string) (uint64, error) {
 	return 0, fmt.Errorf("read %s: %w", key, err)
 }
 
-// checkContinuity refuses what would make raft panic: a log from which entries after the newest usable
-// snapshot are missing, as when that snapshot is damaged and an older one took its place.
+// checkContinuity refuses a log that lacks entries after the newest usable snapshot, as when the snapshot
+// that covered them is damaged and an older one took its place. Raft would panic.
 func checkContinuity(log raft.LogStore, snapshots raft.SnapshotStore) error {
 	first, err := log.FirstIndex()
 	if err != nil {

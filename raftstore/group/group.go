@@ -1,5 +1,5 @@
-// Package group runs one Raft instance over the stores that it is given: it bootstraps a group without
-// history, starts elections by hand where nobody else could win, and reports leadership.
+// Package group runs one Raft instance over the stores that it is given. It bootstraps a group without
+// history, lets a lone voter start its election at once, and reports changes of leadership.
 package group
 
 import (
@@ -11,32 +11,29 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// ErrClosed says that a group was closed while, or before, somebody waited for it.
+// ErrClosed is returned to callers that wait for a group which is, or becomes, closed.
 var ErrClosed = errors.New("group is closed")
 
-// Group is one running Raft instance with its stores. The stores stay their owner's: Close leaves them
-// open. Safe for concurrent use.
+// Group is one running Raft instance. Its stores belong to the caller: Close leaves them open. Safe for
+// concurrent use.
 type Group struct {
-	name    string
-	raft    *raft.Raft
-	onLeads func(bool)
+	name         string
+	raft         *raft.Raft
+	onLeadership func(leads bool) // may be nil
 
-	notify   chan bool             // raft says whether this server leads
-	observed chan raft.Observation // raft says that the leader changed
-	stop     chan struct{}         // closed after raft has ended
-	done     chan struct{}         // closed when the watcher has ended
+	notify   chan bool             // from raft: whether this server leads
+	observed chan raft.Observation // from raft: the leader changed
+	stop     chan struct{}         // closed after raft has shut down
+	done     chan struct{}         // closed when watch has returned
+	shutdown func() error          // once
 
-	close    sync.Once
-	closeErr error // written inside close
-
-	mu      sync.Mutex
+	mu      sync.Mutex    // covers changed, for no longer than reading or replacing it
 	changed chan struct{} // closed, and replaced, at every change of leader
 }
 
-// Start starts raft over the stores. A group without any history becomes a group of one voter,
-// this server; such a group is told to elect itself at once, so that it leads after two small writes and
-// not after an election timeout. Settings that are not in the options follow from what many mostly idle
-// groups in a process need.
+// Start starts raft over the stores. A group without history becomes a group of one voter, this server.
+// A server that is the only voter starts its election at once and leads after two small writes, without
+// an election timeout. Start does not wait for a leader.
 func Start(o Options) (*Group, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
@@ -49,7 +46,7 @@ func Start(o Options) (*Group, error) {
 }
 
 func start(o Options) (*Group, error) {
-	logger := o.logger()
+	o = o.withDefaults()
 	if err := bootstrap(o); err != nil {
 		return nil, err
 	}
@@ -57,17 +54,17 @@ func start(o Options) (*Group, error) {
 		return nil, err
 	}
 	g := &Group{
-		name: o.Name, onLeads: o.OnLeadership,
+		name: o.Name, onLeadership: o.OnLeadership,
 		notify: make(chan bool, 1), observed: make(chan raft.Observation, 1),
 		stop: make(chan struct{}), done: make(chan struct{}), changed: make(chan struct{}),
 	}
-	config := o.config(logger)
+	config := o.raftConfig()
 	config.NotifyCh = g.notify
 	r, err := raft.NewRaft(config, o.FSM, o.Log, o.Stable, o.Snapshots, o.Transport)
 	if err != nil {
 		return nil, err
 	}
-	g.raft = r
+	g.raft, g.shutdown = r, sync.OnceValue(g.shutdownRaft)
 	r.RegisterObserver(raft.NewObserver(g.observed, false, func(ob *raft.Observation) bool {
 		_, ok := ob.Data.(raft.LeaderObservation)
 		return ok
@@ -81,7 +78,7 @@ func start(o Options) (*Group, error) {
 	return g, nil
 }
 
-// isOnlyVoter tells whether nobody else could be, or become, the leader.
+// isOnlyVoter reports whether no other server can be, or become, the leader.
 func (g *Group) isOnlyVoter(id raft.ServerID) bool {
 	config := g.raft.GetConfiguration().Configuration()
 	voters, self := 0, false
@@ -94,16 +91,16 @@ func (g *Group) isOnlyVoter(id raft.ServerID) bool {
 	return voters == 1 && self
 }
 
-// watch turns raft's notifications into calls of OnLeadership and wakes those who wait for a leader.
-// Raft stands still while it cannot deliver a notification, so this goroutine outlives raft.
+// watch calls OnLeadership and wakes the callers of WaitLeader. Raft blocks while it cannot deliver a
+// notification, also during its shutdown, so watch returns only after raft has ended.
 func (g *Group) watch() {
 	defer close(g.done)
 	leads := false
-	turn := func(now bool) {
+	setLeads := func(now bool) {
 		if now != leads {
 			leads = now
-			if g.onLeads != nil {
-				g.onLeads(now)
+			if g.onLeadership != nil {
+				g.onLeadership(now)
 			}
 		}
 		g.wakeWaiters()
@@ -111,11 +108,11 @@ func (g *Group) watch() {
 	for {
 		select {
 		case now := <-g.notify:
-			turn(now)
+			setLeads(now)
 		case <-g.observed:
 			g.wakeWaiters()
 		case <-g.stop:
-			turn(false)
+			setLeads(false)
 			return
 		}
 	}
@@ -134,14 +131,12 @@ func (g *Group) Name() string { return g.name }
 // Raft is the instance itself. Use Close, not its Shutdown.
 func (g *Group) Raft() *raft.Raft { return g.raft }
 
-// IsLeader tells whether this server leads the group, as far as it knows.
-func (g *Group) IsLeader() bool { return g.raft.State() == raft.Leader }
-
-// WaitLeader waits until the group has a leader, as far as this server knows; in a group of one voter
-// that is this server, and it takes entries from then on. Entries of earlier terms may still be on
-// their way to the state machine: a barrier waits for those.
+// WaitLeader waits until the group has a leader, as far as this server knows. In a group of one voter
+// that is this server, which accepts entries from then on. The state machine may still lack entries of
+// earlier terms: a barrier waits for those.
 func (g *Group) WaitLeader(ctx context.Context) error {
 	for {
+		// Taken before the leader is read: a change between the two closes this channel.
 		g.mu.Lock()
 		changed := g.changed
 		g.mu.Unlock()
@@ -152,7 +147,7 @@ func (g *Group) WaitLeader(ctx context.Context) error {
 			return nil
 		}
 		select {
-		case <-changed: // also by the watcher's end
+		case <-changed: // also closed when watch returns
 		case <-ctx.Done():
 			return fmt.Errorf("wait for a leader of group %s: %w", g.name, context.Cause(ctx))
 		}
@@ -168,16 +163,19 @@ func (g *Group) isClosed() bool {
 	}
 }
 
-// Close stops raft and waits until its goroutines, and the one that calls OnLeadership, have ended; the
-// latter has then been called with false if the last call said true. It is idempotent, and must not be
-// called from OnLeadership or from the state machine.
+// Close stops raft and waits until all goroutines of the group have ended. If the last call of
+// OnLeadership said true, it is called with false before. Close is idempotent. It must not be called
+// from OnLeadership or from the state machine.
 func (g *Group) Close() error {
-	g.close.Do(func() {
-		if err := g.raft.Shutdown().Error(); err != nil {
-			g.closeErr = fmt.Errorf("close group %s: %w", g.name, err)
-		}
-		close(g.stop)
-	})
+	err := g.shutdown()
 	<-g.done
-	return g.closeErr
+	return err
+}
+
+func (g *Group) shutdownRaft() error {
+	defer close(g.stop)
+	if err := g.raft.Shutdown().Error(); err != nil {
+		return fmt.Errorf("close group %s: %w", g.name, err)
+	}
+	return nil
 }

@@ -358,7 +358,7 @@ func TestGroupLeadership(t *testing.T) {
 	o := newMember(t).options(&tally{})
 	o.OnLeadership = func(leads bool) { calls = append(calls, leads) }
 	g := startLeader(t, o)
-	if !g.IsLeader() {
+	if g.Raft().State() != raft.Leader {
 		t.Error("the only voter does not lead")
 	}
 	var wg sync.WaitGroup

@@ -10,8 +10,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// raftLogger writes what raft logs through hclog to a slog.Logger. Raft's Info tells of every start,
-// election and snapshot of every group; with thousands of groups that is Debug here.
+// raftLogger is an hclog.Logger that writes to a slog.Logger. Raft's Info becomes Debug: raft logs every
+// start, election and snapshot at Info, which is too much with thousands of groups.
 type raftLogger struct {
 	to   *slog.Logger
 	name string
@@ -74,7 +74,7 @@ func (l *raftLogger) ResetNamed(name string) hclog.Logger {
 	return &raftLogger{to: l.to, name: name, args: l.args}
 }
 
-// SetLevel does nothing: the slog handler decides.
+// SetLevel does nothing: the level is the slog handler's.
 func (l *raftLogger) SetLevel(hclog.Level) {}
 
 func (l *raftLogger) GetLevel() hclog.Level {

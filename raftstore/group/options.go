@@ -1,6 +1,7 @@
 package group
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,11 +10,11 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// Options says what a group is made of. Everything above Logger is required.
+// Options is what a group is made of. Everything above Logger is required.
 type Options struct {
 	// Name is unique in the process and appears in errors and logs.
 	Name string
-	// ID is this server's, the same for all its groups.
+	// ID is this server's, the same in all groups.
 	ID        raft.ServerID
 	Log       raft.LogStore
 	Stable    raft.StableStore
@@ -25,43 +26,42 @@ type Options struct {
 
 	// Logger is nil for no logs.
 	Logger *slog.Logger
-	// SkipRestore leaves the newest snapshot out at the start, for a state machine that restores itself;
-	// raft still takes index, term and configuration from it.
+	// SkipRestore is for a state machine that has restored the newest snapshot by itself: raft does not
+	// restore it again at the start, but takes index, term and configuration from it.
 	SkipRestore bool
-	// OnLeadership is called when this server begins (true) or ceases (false) to lead, one call at a
-	// time, from a goroutine of the group. Raft waits for it at the next change but one.
+	// OnLeadership is called when this server becomes (true) or stops being (false) the leader, one call
+	// at a time, from a goroutine of the group. It may block, but raft holds one undelivered change only
+	// and stops at the next.
 	OnLeadership func(leads bool)
 	// Timing is zero for the defaults.
 	Timing Timing
 }
 
 // Transport is what a group needs of its transport: raft's calls to peers, and a way to start an
-// election by hand.
+// election at once.
 type Transport interface {
 	raft.Transport
 	raft.WithPreVote
-	// Campaign makes this server a candidate at once, without the election timeout and without the
-	// pre-vote. It returns before the election. A leader that gets it steps down first, so it is for
-	// groups that have no leader.
+	// Campaign makes this server a candidate, without the election timeout and without the pre-vote. It
+	// returns before the election. It is for groups that have no leader: a leader would step down first.
 	Campaign() error
 }
 
-// Timing is raft's clockwork; zero fields take the defaults. Heartbeat is at most Election, and Lease at
+// Timing is raft's timers; zero fields take the defaults. Heartbeat is at most Election, and Lease at
 // most Heartbeat.
 type Timing struct {
 	// Heartbeat is how long a follower waits for its leader; a leader sends some ten within it.
 	Heartbeat time.Duration
 	// Election is how long a candidate waits for votes.
 	Election time.Duration
-	// Lease is after how long without a quorum a leader steps down.
+	// Lease is how long a leader goes on without hearing from a quorum.
 	Lease time.Duration
-	// Commit is how often an idle leader tells its followers what is committed. It is the main cost of
-	// an idle group. A group of one voter commits without it.
+	// Commit is how often an idle leader sends its followers the commit index. It is the main cost of an
+	// idle group. A group of one voter commits without it.
 	Commit time.Duration
 }
 
-// The defaults serve thousands of groups in one process: a dead server is noticed by the process, not
-// by each group for itself.
+// The defaults are slow, for thousands of mostly idle groups in one process.
 const (
 	defaultHeartbeat = 3 * time.Second
 	defaultElection  = 3 * time.Second
@@ -69,16 +69,16 @@ const (
 	defaultCommit    = 2 * time.Second
 )
 
-// Never, as far as raft's own decisions go: snapshots are taken on demand, and the log is cut by its
-// own retention, segment by segment.
+// Raft takes no snapshot and truncates no log by its own decision: the owner of the group takes
+// snapshots, and the log drops whole segments by its retention.
 const (
 	neverInterval  = 10 * 365 * 24 * time.Hour
 	neverEntries   = 1 << 62
 	maxRaftEntries = 1024 // the most that raft accepts as MaxAppendEntries
 )
 
-// Validate reports everything that is missing.
-func (o *Options) Validate() error {
+// Validate reports every option that is missing.
+func (o Options) Validate() error {
 	var errs []error
 	require := func(ok bool, what string) {
 		if !ok {
@@ -95,27 +95,27 @@ func (o *Options) Validate() error {
 	return errors.Join(errs...)
 }
 
-func (o *Options) logger() *slog.Logger {
+func (o Options) withDefaults() Options {
 	if o.Logger == nil {
-		return slog.New(slog.DiscardHandler)
+		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return o.Logger.With("group", o.Name)
+	o.Timing = Timing{
+		Heartbeat: cmp.Or(o.Timing.Heartbeat, defaultHeartbeat),
+		Election:  cmp.Or(o.Timing.Election, defaultElection),
+		Lease:     cmp.Or(o.Timing.Lease, defaultLease),
+		Commit:    cmp.Or(o.Timing.Commit, defaultCommit),
+	}
+	return o
 }
 
-func (o *Options) config(logger *slog.Logger) *raft.Config {
-	or := func(d, byDefault time.Duration) time.Duration {
-		if d == 0 {
-			return byDefault
-		}
-		return d
-	}
+func (o Options) raftConfig() *raft.Config {
 	c := raft.DefaultConfig()
 	c.LocalID = o.ID
-	c.Logger = newRaftLogger(logger)
-	c.HeartbeatTimeout = or(o.Timing.Heartbeat, defaultHeartbeat)
-	c.ElectionTimeout = or(o.Timing.Election, defaultElection)
-	c.LeaderLeaseTimeout = or(o.Timing.Lease, defaultLease)
-	c.CommitTimeout = or(o.Timing.Commit, defaultCommit)
+	c.Logger = newRaftLogger(o.Logger.With("group", o.Name))
+	c.HeartbeatTimeout = o.Timing.Heartbeat
+	c.ElectionTimeout = o.Timing.Election
+	c.LeaderLeaseTimeout = o.Timing.Lease
+	c.CommitTimeout = o.Timing.Commit
 	c.MaxAppendEntries = maxRaftEntries
 	c.BatchApplyCh = true
 	c.TrailingLogs = neverEntries
@@ -124,7 +124,7 @@ func (o *Options) config(logger *slog.Logger) *raft.Config {
 	c.NoLegacyTelemetry = true
 	c.NoSnapshotRestoreOnStart = o.SkipRestore
 	c.PreVoteDisabled = false
-	// An entry of configuration that removes this server must not end the instance behind its owner's back.
+	// A configuration that removes this server does not shut raft down: only Close does.
 	c.ShutdownOnRemove = false
 	return c
 }
