@@ -5,6 +5,7 @@ package boltlog
 import (
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
@@ -18,11 +19,13 @@ type Log struct {
 	fsys  vfs.FS
 	name  string
 	store *raftboltdb.BoltStore
+	close func() error // once
 }
 
 // Open opens or makes the file, whose directory must exist. One process may have it open.
 func Open(fsys vfs.FS, name string) (*Log, error) {
 	l := &Log{fsys: fsys, name: name}
+	l.close = sync.OnceValue(l.closeStore)
 	// raftboltdb makes its buckets within New.
 	err := fsys.CommitMapped(name, func() (err error) {
 		l.store, err = raftboltdb.New(raftboltdb.Options{Path: name, BoltOptions: boltfile.Options(fsys)})
@@ -62,7 +65,9 @@ func (l *Log) DeleteRange(first, last uint64) error {
 }
 
 // Close closes the file. It is idempotent.
-func (l *Log) Close() error {
+func (l *Log) Close() error { return l.close() }
+
+func (l *Log) closeStore() error {
 	if l.store == nil {
 		return nil
 	}

@@ -12,7 +12,7 @@ func BenchmarkStableSet(b *testing.B) {
 	b.Run("alone", func(b *testing.B) {
 		g := openStore(b, filepath.Join(b.TempDir(), "stable")).Group("g")
 		for n := uint64(1); b.Loop(); n++ {
-			mustDo(b, g.SetUint64([]byte(currentTermKey), n))
+			mustDo(b, g.SetUint64([]byte("CurrentTerm"), n))
 		}
 	})
 	b.Run("from 200 groups", func(b *testing.B) {
@@ -22,7 +22,7 @@ func BenchmarkStableSet(b *testing.B) {
 		b.RunParallel(func(pb *testing.PB) {
 			g := s.Group(fmt.Sprint(groups.Add(1)))
 			for n := uint64(1); pb.Next(); n++ {
-				if err := g.SetUint64([]byte(currentTermKey), n); err != nil {
+				if err := g.SetUint64([]byte("CurrentTerm"), n); err != nil {
 					b.Error(err)
 					return
 				}

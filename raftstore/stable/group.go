@@ -7,27 +7,30 @@ import (
 	"sync"
 )
 
-// Keys that raft uses; the last two it writes one after the other when it votes.
+// Keys that raft writes for a vote, in this order.
 const (
-	currentTermKey   = "CurrentTerm"
 	voteTermKey      = "LastVoteTerm"
 	voteCandidateKey = "LastVoteCand"
 )
 
 // groupStore is the raft.StableStore of one group.
 //
-// Raft persists a vote as two writes, term and candidate. A crash between them would leave the new term
-// with the old candidate: a vote that was never cast, and one that might be granted twice. So the term
-// is held back and written together with the candidate; until then reads see the previous vote.
+// Raft persists a vote as two writes, term and candidate. After a crash between them the new term would
+// stand beside the old candidate: a vote that was never cast, and that could be granted again to another
+// candidate. So the term is held back and written in one transaction with the candidate. Until then reads
+// return the previous vote.
 type groupStore struct {
 	store *Store
 	name  string
 
-	write    sync.Mutex // serializes writers; held during the commit
-	heldTerm []byte     // a vote's term that waits for its candidate; under write
+	// write serializes the writers of this group and is held during the commit, so that a writer compares
+	// its values with those that the writer before it made durable. It covers heldTerm.
+	write    sync.Mutex
+	heldTerm []byte // term of a vote whose candidate has not come yet; nil if none
 
-	mu     sync.RWMutex // only for the time of a map access; taken after write
-	values map[string][]byte
+	// mu covers values, for the time of a map access. It is taken after write.
+	mu     sync.RWMutex
+	values map[string][]byte // durable
 }
 
 func (g *groupStore) hasValues() bool {
@@ -43,7 +46,7 @@ func (g *groupStore) value(key string) ([]byte, bool) {
 	return v, ok
 }
 
-// Set makes a value durable; it returns at once if the value is there already. It keeps neither slice.
+// Set makes a value durable. It returns at once if the value is stored already. It keeps neither slice.
 func (g *groupStore) Set(key, val []byte) error {
 	g.write.Lock()
 	defer g.write.Unlock()
@@ -55,7 +58,8 @@ func (g *groupStore) Set(key, val []byte) error {
 	return g.commitChanged(changed)
 }
 
-// commitChanged writes those of the values that differ from what is durable. The caller holds write.
+// commitChanged makes those of the values durable that differ from what is stored, and only then shows
+// them to readers. The caller holds write.
 func (g *groupStore) commitChanged(values map[string][]byte) error {
 	for key, val := range values {
 		if old, ok := g.value(key); ok && bytes.Equal(old, val) {
@@ -76,7 +80,7 @@ func (g *groupStore) commitChanged(values map[string][]byte) error {
 	return nil
 }
 
-// Get returns a copy, or an error that reads "not found".
+// Get returns a copy of the value, or an error whose text is "not found".
 func (g *groupStore) Get(key []byte) ([]byte, error) {
 	v, ok := g.value(string(key))
 	if !ok {
@@ -85,7 +89,7 @@ func (g *groupStore) Get(key []byte) ([]byte, error) {
 	return bytes.Clone(v), nil
 }
 
-// SetUint64 is Set of eight bytes; the term of a vote becomes durable with its candidate.
+// SetUint64 is Set of eight bytes. The term of a vote becomes durable together with its candidate.
 func (g *groupStore) SetUint64(key []byte, val uint64) error {
 	encoded := binary.BigEndian.AppendUint64(nil, val)
 	if string(key) != voteTermKey {

@@ -18,36 +18,39 @@ import (
 	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
-// ErrClosed says that the stable store was closed before the write.
+// ErrClosed is returned by writes after Close.
 var ErrClosed = errors.New("stable store is closed")
 
-// errNotFound must read exactly so: raft compares the text.
+// errNotFound is for a missing key. Raft compares the text.
 var errNotFound = errors.New("not found")
 
-// bucketName holds all keys of all groups. docs/formats/stable.md has the byte table.
+// bucketName is of the bucket that holds all keys of all groups.
 var bucketName = []byte("raft")
 
-// Store keeps the term and vote of many Raft groups in one bbolt file. Writers that come at the same
-// time share one transaction: a committer goroutine takes whatever is queued whenever it is free, so
-// that a lone writer waits for one commit and a thousand writers for about two. Reads never touch the
-// disk: everything is held in memory, some 100 bytes a group.
+// Store keeps the term and vote of many Raft groups in one bbolt file. Concurrent writers share
+// transactions: a committer goroutine commits everything in the queue, then everything that was queued
+// meanwhile, so that a lone writer waits for one commit and a thousand writers for about two. Reads do
+// not touch the disk: all values are held in memory, about 100 bytes a group. Safe for concurrent use.
 //
-// A transaction that fails makes the store fail-stop: what it left on disk is unknown, so every later
-// write returns the same error.
+// The store is fail-stop: what a failed transaction left on disk is unknown, so every later write returns
+// the same error.
 type Store struct {
-	fsys vfs.FS
-	db   *bbolt.DB
-	wake chan struct{} // one token: there may be something in queue
-	done chan struct{} // closed when the committer has ended
+	fsys  vfs.FS
+	db    *bbolt.DB
+	wake  chan struct{} // holds one token when the queue may not be empty, or the store was closed
+	done  chan struct{} // closed when the committer has ended
+	close func() error  // once
 
+	// mu covers the fields below and is never held during a commit. groupStore.write is taken before it,
+	// groupStore.mu is never held together with it.
 	mu     sync.Mutex
 	groups map[string]*groupStore
 	queue  []*change
-	failed error
-	closed bool
+	failed error // of the first transaction that failed
+	closed bool  // nothing is queued any more
 }
 
-// change is one caller's change: values by key, or with drop everything of a group.
+// change is one caller's write: values by key, or, with drop, the removal of all values of a group.
 type change struct {
 	group  string
 	values map[string][]byte
@@ -66,6 +69,7 @@ func Open(fsys vfs.FS, name string) (*Store, error) {
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 		groups: make(map[string]*groupStore),
 	}
+	s.close = sync.OnceValue(s.shutdown)
 	err = s.commit(func(tx *bbolt.Tx) error {
 		b, err := tx.CreateBucketIfNotExists(bucketName)
 		if err != nil {
@@ -83,11 +87,12 @@ func Open(fsys vfs.FS, name string) (*Store, error) {
 	return s, nil
 }
 
-// commit runs one transaction and makes it durable.
+// commit runs one transaction, durable when it returns nil.
 func (s *Store) commit(change func(*bbolt.Tx) error) error {
 	return s.fsys.CommitMapped(s.db.Path(), func() error { return s.db.Update(change) })
 }
 
+// load takes a stored value into memory. Open calls it before anyone else knows the store.
 func (s *Store) load(k, v []byte) error {
 	group, key, ok := decodeKey(k)
 	if !ok {
@@ -97,7 +102,7 @@ func (s *Store) load(k, v []byte) error {
 	return nil
 }
 
-// encodeKey is the group's name with its length in front, so that no name is a prefix of another.
+// encodeKey puts the name's length before the name, so that no group's keys begin with another's.
 func encodeKey(group, key string) []byte {
 	k := binary.AppendUvarint(nil, uint64(len(group)))
 	k = append(k, group...)
@@ -113,8 +118,8 @@ func decodeKey(k []byte) (group, key string, ok bool) {
 	return string(rest[:size]), string(rest[size:]), true
 }
 
-// Group is the store of one group. Nothing is written before the first Set. Equal names give the same
-// store.
+// Group returns the store of one group, the same one for equal names. It writes nothing before the first
+// Set.
 func (s *Store) Group(name string) raft.StableStore {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -130,7 +135,7 @@ func (s *Store) groupLocked(name string) *groupStore {
 	return g
 }
 
-// Groups are the names of all groups that have a value, sorted.
+// Groups returns the names of all groups that have a value, sorted.
 func (s *Store) Groups() []string {
 	s.mu.Lock()
 	groups := slices.Collect(maps.Values(s.groups))
@@ -145,8 +150,8 @@ func (s *Store) Groups() []string {
 	return names
 }
 
-// DeleteGroup forgets a group whose Raft instance was shut down. The store that Group returned for it
-// must not be used any more.
+// DeleteGroup removes all values of a group whose Raft instance was shut down. The store that Group
+// returned for it must not be used afterwards.
 func (s *Store) DeleteGroup(name string) error {
 	if err := s.write(&change{group: name, drop: true}); err != nil {
 		return fmt.Errorf("delete stable state of group %s: %w", name, err)
@@ -172,10 +177,12 @@ func (s *Store) write(w *change) error {
 	if err != nil {
 		return err
 	}
+	// If wake holds a token already, the committer has yet to take it, and reads the queue after that.
 	s.signal()
 	return <-w.result
 }
 
+// signal leaves a token for the committer, if there is none.
 func (s *Store) signal() {
 	select {
 	case s.wake <- struct{}{}:
@@ -183,6 +190,8 @@ func (s *Store) signal() {
 	}
 }
 
+// runCommitter commits what is queued until the store is closed. closed and queue are read together: once
+// closed is true nothing is queued, so the batch taken with it is the last one.
 func (s *Store) runCommitter() {
 	defer close(s.done)
 	for range s.wake {
@@ -202,6 +211,8 @@ func (s *Store) runCommitter() {
 	}
 }
 
+// finish gives the writers of a batch their result. A failure is noted first, so that none of them can
+// queue another write and find the store usable.
 func (s *Store) finish(batch []*change, err error) {
 	if err != nil {
 		err = fmt.Errorf("commit stable store %s: %w", s.db.Path(), err)
@@ -249,8 +260,10 @@ func deleteKeys(b *bbolt.Bucket, group string) error {
 	return nil
 }
 
-// Close commits what is queued, refuses what comes later, and closes the file. It is idempotent.
-func (s *Store) Close() error {
+// Close commits what is queued, refuses later writes, and closes the file. It is idempotent.
+func (s *Store) Close() error { return s.close() }
+
+func (s *Store) shutdown() error {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
