@@ -55,12 +55,13 @@ func crashEverywhere(wrap func(vfs.FS) vfs.FS) error {
 }
 
 func checkStore(fsys vfs.FS, acked, tried uint64) error {
-	s, err := Open(fsys, "snapshots", Options{Retain: 2})
+	var problems errorLog
+	s, err := Open(fsys, "snapshots", Options{Retain: 2, Logger: problems.logger()})
 	if err != nil {
 		return fmt.Errorf("reopening: %w", err)
 	}
-	if p := s.Problems(); len(p) > 0 {
-		return fmt.Errorf("an atomic write left damage: %w", p[0])
+	if len(problems.errs) > 0 {
+		return fmt.Errorf("an atomic write left damage: %w", problems.errs[0])
 	}
 	newest, _, _ := s.Newest()
 	if newest != acked && newest != tried {

@@ -15,11 +15,11 @@ import (
 // docs/formats/snapshot.md has the byte table of what is encoded here.
 const (
 	magic = "WMSNAP01"
-	// fixedSize is the size in bytes of the header without the configuration.
+	// fixedSize is the size of the header without the configuration, in bytes.
 	fixedSize = 64
-	// summedFrom is where the part of the header begins that its checksum covers.
+	// summedFrom is the first byte of the header that its checksum covers.
 	summedFrom = 16
-	// maxServers bounds what a damaged header can make a reader allocate.
+	// maxServers and maxHeader bound what a damaged header can make a reader allocate.
 	maxServers = 1024
 	maxHeader  = 1 << 20
 )
@@ -58,12 +58,12 @@ func encodeHeader(m *raft.SnapshotMeta, dataSum uint32) ([]byte, error) {
 	return h, nil
 }
 
-// corrupt says what does not check; the caller adds the file.
+// corrupt returns an ErrCorrupt with a reason; the caller adds the file.
 func corrupt(format string, args ...any) error {
 	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), ErrCorrupt)
 }
 
-// decodeHeader reads a header of a file of so many bytes.
+// decodeHeader decodes the header of a file of fileSize bytes.
 func decodeHeader(h []byte, fileSize int64) (m *raft.SnapshotMeta, dataSum uint32, err error) {
 	le := binary.LittleEndian
 	if len(h) < fixedSize || string(h[:8]) != magic || uint64(le.Uint32(h[8:])) != uint64(len(h)) {
@@ -124,7 +124,7 @@ func decodeServers(b []byte, count uint32) ([]raft.Server, error) {
 	return servers, nil
 }
 
-// verify reads a file to its end. An error that is not ErrCorrupt is the disk's.
+// verify reads and checks the whole file. An error that is not ErrCorrupt comes from the file system.
 func verify(f vfs.File) (*raft.SnapshotMeta, error) {
 	size, err := f.Size()
 	if err != nil {

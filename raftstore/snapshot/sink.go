@@ -13,11 +13,11 @@ import (
 	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
-// errCancelled is what a sink returns when it is used after Cancel.
+// errCancelled is returned by a sink that is used after Cancel.
 var errCancelled = errors.New("snapshot was cancelled")
 
-// Create starts a snapshot of everything up to index. Nothing of it is visible before the sink's Close
-// returns nil. A snapshot of the same index and term is replaced.
+// Create starts a snapshot of everything up to index. It is not listed before the sink's Close returns
+// nil. A snapshot of the same index and term is replaced.
 func (s *Store) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration,
 	configurationIndex uint64, _ raft.Transport) (raft.SnapshotSink, error) {
 	if version != raft.SnapshotVersionMax {
@@ -32,7 +32,7 @@ func (s *Store) Create(version raft.SnapshotVersion, index, term uint64, configu
 		return nil, fmt.Errorf("create snapshot %s: %w", meta.ID, err)
 	}
 	temp := path.Join(s.dir, meta.ID+tempSuffix)
-	// A cancelled attempt whose removal failed may have left the name taken.
+	// A cancelled snapshot whose file could not be removed may have left the name taken.
 	if err := s.fsys.RemoveAll(temp); err != nil {
 		return nil, fmt.Errorf("create snapshot %s: %w", meta.ID, err)
 	}
@@ -45,11 +45,11 @@ func (s *Store) Create(version raft.SnapshotVersion, index, term uint64, configu
 		buffer: bufio.NewWriterSize(data, bufferSize)}, nil
 }
 
-// sink writes the data behind the place of the header, and the header, which says how much
-// there is, last. Not safe for concurrent use.
+// sink writes the data first, after the place of the header, and the header last, since it holds the
+// data's size and checksum. Not safe for concurrent use.
 type sink struct {
 	store  *Store
-	meta   *raft.SnapshotMeta // changes until Close
+	meta   *raft.SnapshotMeta // Size grows until Close
 	temp   string
 	file   vfs.File
 	buffer *bufio.Writer
@@ -70,7 +70,7 @@ func (k *sink) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Close makes the snapshot durable and visible. A second call returns what the first did, since both
+// Close makes the snapshot durable and lists it. A second call returns the result of the first, since both
 // the state machine and raft close the sink.
 func (k *sink) Close() error {
 	if k.ended {
@@ -85,6 +85,8 @@ func (k *sink) Close() error {
 	return nil
 }
 
+// publish gives the complete file its name. The order matters: the content is durable before the name
+// exists, and the name before the snapshot is listed and older ones are removed.
 func (k *sink) publish() error {
 	if err := k.writeOut(); err != nil {
 		return errors.Join(err, k.file.Close(), k.store.fsys.Remove(k.temp))
@@ -112,7 +114,7 @@ func (k *sink) writeOut() error {
 	return k.file.Sync()
 }
 
-// Cancel gives the snapshot up. After Close it does nothing.
+// Cancel removes the unfinished snapshot. After Close it does nothing.
 func (k *sink) Cancel() error {
 	if k.ended {
 		return nil

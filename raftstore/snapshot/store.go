@@ -20,9 +20,9 @@ import (
 )
 
 var (
-	// ErrCorrupt says that a snapshot file is not what was written.
+	// ErrCorrupt means that a snapshot file is not what was written.
 	ErrCorrupt = errors.New("snapshot is corrupt")
-	// ErrNotFound says that the store has no snapshot of that name, or has removed it since.
+	// ErrNotFound means that the store has no snapshot of that name, or has removed it since.
 	ErrNotFound = errors.New("snapshot not found")
 )
 
@@ -33,22 +33,23 @@ const (
 	bufferSize = 128 << 10
 )
 
-// Store is the raft.SnapshotStore of one group: a directory with one file a snapshot. A file gets
-// its name only when it is whole and durable, so that a crash at any moment leaves the old snapshots or
+// Store is the raft.SnapshotStore of one group: a directory with one file per snapshot. A file gets its
+// name only when it is complete and durable, so that a crash at any moment leaves the old snapshots, or
 // the old and the new one. Safe for concurrent use.
 //
-// A damaged file is never served: it is reported, left where it is for inspection until newer snapshots
-// push it out, and the next older one takes its place. Whether the log still reaches back to that one
-// is checked where the group starts.
+// A damaged file is never used: it is logged, kept for inspection until newer snapshots replace it, and
+// the next older snapshot takes its place. Whether the log still reaches back to that one is checked where
+// the group starts.
 type Store struct {
 	fsys    vfs.FS
 	dir     string
 	options Options
 
-	mu       sync.Mutex
-	metas    []*raft.SnapshotMeta // valid ones, newest first; the elements are immutable
-	damaged  []string             // ids
-	problems []error
+	// mu covers the fields below. It is held while old files are removed, so that a snapshot is not listed
+	// any more once its file may be gone, but not while a snapshot is read or written.
+	mu      sync.Mutex
+	metas   []*raft.SnapshotMeta // valid snapshots, newest first; the elements are immutable
+	damaged []string             // ids
 }
 
 // Options configure Open.
@@ -59,8 +60,8 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Open opens or makes the directory, removes what unfinished snapshots left, and reads every
-// snapshot to the end to verify it.
+// Open opens or makes the directory, removes the files of unfinished snapshots, and verifies every
+// snapshot to its last byte.
 func Open(fsys vfs.FS, dir string, o Options) (*Store, error) {
 	if o.Retain < 1 {
 		return nil, fmt.Errorf("open snapshots %s: cannot retain %d, need at least 1", dir, o.Retain)
@@ -113,12 +114,12 @@ func (s *Store) open() error {
 	return nil
 }
 
-// formatID orders as text the way (index, term) orders as numbers.
+// formatID returns an id whose order as text is the order of (index, term) as numbers.
 func formatID(index, term uint64) string { return fmt.Sprintf("%020d-%020d", index, term) }
 
 func (s *Store) file(id string) string { return path.Join(s.dir, id+fileSuffix) }
 
-// openVerified opens a snapshot whose every byte checks.
+// openVerified opens a snapshot after it verified the whole file.
 func (s *Store) openVerified(id string) (*raft.SnapshotMeta, vfs.File, error) {
 	name := s.file(id)
 	f, err := s.fsys.OpenReadOnly(name)
@@ -138,7 +139,7 @@ func (s *Store) openVerified(id string) (*raft.SnapshotMeta, vfs.File, error) {
 	return meta, f, nil
 }
 
-// List is newest first. The elements are the caller's own.
+// List returns the valid snapshots, newest first. The elements belong to the caller.
 func (s *Store) List() ([]*raft.SnapshotMeta, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -155,13 +156,13 @@ func copyMeta(m *raft.SnapshotMeta) *raft.SnapshotMeta {
 	return &c
 }
 
-// Newest is the position of the newest valid snapshot.
+// Newest returns the position of the newest valid snapshot.
 func (s *Store) Newest() (index, term uint64, ok bool) {
 	return s.position(func(n int) int { return 0 })
 }
 
-// Oldest is the position of the oldest valid snapshot. A log that keeps every entry after it can be
-// started from any snapshot here, should the newer ones turn out to be damaged.
+// Oldest returns the position of the oldest valid snapshot. A log that keeps every entry after it can be
+// started from any snapshot of the store, should the newer ones be damaged.
 func (s *Store) Oldest() (index, term uint64, ok bool) {
 	return s.position(func(n int) int { return n - 1 })
 }
@@ -176,28 +177,18 @@ func (s *Store) position(pick func(n int) int) (index, term uint64, ok bool) {
 	return m.Index, m.Term, true
 }
 
-// Problems are the damaged files, and the old ones that could not be removed, since the store was
-// opened.
-func (s *Store) Problems() []error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.problems)
-}
-
-func (s *Store) problemLocked(err error) {
-	s.problems = append(s.problems, err)
-	s.options.Logger.Error("snapshot store has a problem", "error", err)
-}
-
-// damagedLocked takes a snapshot out of service.
+// damagedLocked takes a snapshot off the list.
 func (s *Store) damagedLocked(id string, err error) {
 	s.metas = slices.DeleteFunc(s.metas, func(m *raft.SnapshotMeta) bool { return m.ID == id })
 	s.damaged = append(s.damaged, id)
-	s.problemLocked(err)
+	s.options.Logger.Error("damaged snapshot; an older one is used if there is one", "error", err)
 }
 
-// Open verifies the whole snapshot and returns a reader of its data; the caller closes it. A damaged
-// one is an error that wraps ErrCorrupt, and is not listed any more.
+// Open verifies the whole snapshot and returns a reader of its data, which the caller closes. A damaged
+// snapshot is an error that wraps ErrCorrupt, and is not listed afterwards.
+//
+// The list is read first and the file opened without the lock. If a newer snapshot removes the file in
+// between, the opening fails with ErrNotFound; removed later, it stays readable while it is open.
 func (s *Store) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	s.mu.Lock()
 	listed := slices.ContainsFunc(s.metas, func(m *raft.SnapshotMeta) bool { return m.ID == id })
@@ -229,8 +220,8 @@ type reader struct {
 
 func (r *reader) Close() error { return r.file.Close() }
 
-// added lists a new durable snapshot and removes what it makes superfluous. A file that cannot be
-// removed costs space only: the next snapshot tries again.
+// added lists a new durable snapshot and removes those that are no longer retained. A file that cannot be
+// removed only takes space: the next snapshot tries again.
 func (s *Store) added(meta *raft.SnapshotMeta) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -251,11 +242,12 @@ func (s *Store) added(meta *raft.SnapshotMeta) {
 	})
 }
 
-// removeLocked needs no SyncDir: a removal that a crash undoes only brings an old snapshot back.
+// removeLocked removes a snapshot's file. It needs no SyncDir: a crash that undoes the removal brings back
+// an old snapshot only.
 func (s *Store) removeLocked(id string) bool {
 	err := s.fsys.Remove(s.file(id))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		s.problemLocked(fmt.Errorf("remove old snapshot: %w", err))
+		s.options.Logger.Error("old snapshot not removed; the next one tries again", "error", err)
 		return false
 	}
 	return true
