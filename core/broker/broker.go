@@ -146,7 +146,7 @@ func (b *Broker) openAll(ctx context.Context) (err error) {
 		return fmt.Errorf("open broker: %w", err)
 	}
 	b.engine, err = engine.New(engine.Options{
-		CacheDir: b.dir.CompileCache(), MaxInstances: b.opts.EngineInstances,
+		CacheDir: b.dir.CompileCache(), FS: b.fs, MaxInstances: b.opts.EngineInstances,
 		Logger: b.logger, Observer: b.observer,
 	})
 	if err != nil {

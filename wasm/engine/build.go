@@ -5,8 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"path"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
@@ -58,14 +57,14 @@ func (c *code) compileInTurn(ctx context.Context, wasm []byte) error {
 	}
 	// Each module has a directory of its own, so that a damaged entry, which fails every compilation until
 	// it is gone, can be removed without knowing how the compiler names its files.
-	dir = filepath.Join(dir, hex.EncodeToString(c.hash[:]))
+	dir = path.Join(dir, hex.EncodeToString(c.hash[:]))
 	err := c.compile(wasm, dir)
 	if err == nil {
 		return nil
 	}
 	// The cache may also be what failed, for want of space: the module must not be blamed for that.
-	if rmErr := os.RemoveAll(dir); rmErr != nil {
-		c.engine.opts.Logger.Error("compile cache", "error", rmErr)
+	if rmErr := c.engine.opts.FS.RemoveAll(dir); rmErr != nil {
+		c.engine.opts.Logger.Error("compile cache: a damaged entry cannot be removed", "dir", dir, "error", rmErr)
 	}
 	return c.compile(wasm, "")
 }

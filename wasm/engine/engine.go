@@ -16,12 +16,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"runtime"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/wasmill/wasmill/raftstore/vfs"
 	"github.com/wasmill/wasmill/wasm/module"
 )
 
@@ -37,6 +37,7 @@ type Info = module.Info
 // Options configure an Engine. The zero value is usable.
 type Options struct {
 	CacheDir           string // compiled code is kept here, mode 0700; empty: not at all
+	FS                 vfs.FS // of CacheDir; default the operating system's, on any other nothing is cached
 	MaxMemoryBytes     int64  // the most that a stage may ask for per instance; default 256 MiB
 	DefaultMemoryBytes int64  // what a stage gets that asks for nothing; default 64 MiB
 	MaxInstances       int    // per pool; default GOMAXPROCS
@@ -52,6 +53,9 @@ func (o Options) orDefault() Options {
 	o.DefaultMemoryBytes = min(cmp.Or(o.DefaultMemoryBytes, 64<<20), o.MaxMemoryBytes)
 	o.MaxInstances = cmp.Or(o.MaxInstances, runtime.GOMAXPROCS(0))
 	o.IdleModules = max(cmp.Or(o.IdleModules, 8), 0)
+	if o.FS == nil {
+		o.FS = vfs.OS()
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -71,7 +75,7 @@ const maxMemory = 1 << 31
 type Engine struct {
 	opts        Options
 	interpreter bool
-	compiling   chan struct{} // one token per compilation under way: compilers are hungry
+	compiling   chan struct{} // one token per compilation under way: each takes much memory and a core
 
 	mu     sync.Mutex
 	closed bool
@@ -95,22 +99,16 @@ func New(opts Options) (*Engine, error) {
 		e.interpreter = true
 	}
 	if opts.CacheDir != "" {
-		if err := prepareCacheDir(opts.CacheDir); err != nil {
+		usable, err := prepareCache(opts.FS, opts.CacheDir)
+		if err != nil {
 			return nil, fmt.Errorf("wasm engine: %w", err)
+		}
+		if !usable {
+			opts.Logger.Info("compiled code is not cached: the cache is not on a file system of the operating system", "dir", opts.CacheDir)
+			e.opts.CacheDir = ""
 		}
 	}
 	return e, nil
-}
-
-// prepareCacheDir makes sure that nobody else can plant machine code in the cache.
-func prepareCacheDir(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("compile cache: %w", err)
-	}
-	if err := os.Chmod(dir, 0o700); err != nil {
-		return fmt.Errorf("compile cache: %w", err)
-	}
-	return nil
 }
 
 // Inspect tells whether wasm can be a transform, without running or compiling it.

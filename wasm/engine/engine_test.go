@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/raftstore/vfs"
 	"github.com/wasmill/wasmill/wasm/abi"
 	"github.com/wasmill/wasmill/wasm/module"
 	"github.com/wasmill/wasmill/wasm/wasmtest"
@@ -499,6 +502,45 @@ func TestCompilesWithoutACacheThatFails(t *testing.T) {
 	}
 	if got, err := process(newPool(t, e, wasm, PoolOptions{}), batch("a")); err != nil || got != "keep0" {
 		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// TestCacheKeepsToItsFileSystem: an injected file system sees the directory made and cleaned up, and where
+// the operating system does not see it nothing is written beside it.
+func TestCacheKeepsToItsFileSystem(t *testing.T) {
+	var ops []string
+	fsys := vfs.NewFaulty(vfs.OS(), func(op vfs.Op) error {
+		ops = append(ops, string(op.Kind))
+		return nil
+	})
+	dir := t.TempDir() + "/cache"
+	e, _ := newEngine(t, Options{CacheDir: dir, FS: fsys})
+	wasm := wasmtest.Identity()
+	entry := fmt.Sprintf("%s/%x", dir, sha256.Sum256(wasm))
+	if err := os.WriteFile(entry, []byte("not a directory"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	newPool(t, e, wasm, PoolOptions{})
+	if want := []string{"mkdir-all", "stat", "remove-all"}; !slices.Equal(ops, want) {
+		t.Errorf("operations %q, want %q", ops, want)
+	}
+	if _, err := os.Stat(entry); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the damaged entry is still there: %v", err)
+	}
+
+	dir = t.TempDir() + "/cache"
+	if err := os.Mkdir(dir, 0o755); err != nil { // another directory of the same name
+		t.Fatal(err)
+	}
+	memory := vfs.NewMem()
+	e, _ = newEngine(t, Options{CacheDir: dir, FS: memory})
+	newPool(t, e, wasm, PoolOptions{})
+	if files := cacheFiles(t, dir); len(files) > 0 {
+		t.Errorf("written past the file system: %q", files)
+	}
+	refused := errors.New("refused")
+	if _, err := New(Options{CacheDir: dir, FS: vfs.NewFaulty(memory, vfs.FailAt(1, refused))}); !errors.Is(err, refused) {
+		t.Errorf("New when the directory cannot be made: %v", err)
 	}
 }
 
