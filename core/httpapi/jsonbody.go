@@ -40,9 +40,7 @@ func (c *call) wantJSON() error {
 
 // decodeJSON is decode for bytes in memory; nothing in v aliases them.
 func decodeJSON(body []byte, v any) error {
-	scratch := newBuffer(len(body))
-	defer scratch.free()
-	if err := recordjson.Check(scratch.b, body); err != nil {
+	if err := recordjson.Check(body); err != nil {
 		return err
 	}
 	dec := json.NewDecoder(bytes.NewReader(body))

@@ -121,7 +121,9 @@ func (r *Reader) ReadDryRun(body []byte) (DryRun, error) {
 			d.OnError, err = s.stringOrNull()
 		case "config":
 			if !s.null() {
-				d.Config, err = s.value(nil)
+				var config []byte
+				config, err = s.value()
+				d.Config = bytes.Clone(config)
 			}
 		case "records":
 			err = r.list()
@@ -229,12 +231,7 @@ func (r *Reader) bytes(encoded bool) ([]byte, error) {
 	if r.scan.peek() == '"' {
 		return r.scan.text()
 	}
-	start := r.scan.pos
-	v, err := r.scan.value(r.scan.b[start:start])
-	if err != nil {
-		return nil, err
-	}
-	return v[:len(v):len(v)], nil
+	return r.scan.value()
 }
 
 func (r *Reader) base64() ([]byte, error) {

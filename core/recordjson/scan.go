@@ -23,6 +23,7 @@ type scanner struct {
 	oneLine   bool // a line's end ends the value
 	probe     bool // only whether the text is JSON matters, not where it is not
 	depth     int
+	spaces    int // runs of white space that were skipped
 }
 
 // errNotJSON is every fault that a probing scanner finds.
@@ -60,11 +61,11 @@ func clip(v []byte) []byte {
 	return v
 }
 
-// Check demands that body is exactly one JSON value. Scratch is memory that it may write to; the error is
-// an *errcode.Error.
-func Check(scratch, body []byte) error {
+// Check demands that body is exactly one JSON value; it leaves it as it is. The error is an
+// *errcode.Error.
+func Check(body []byte) error {
 	s := newScanner(body)
-	if _, err := s.value(scratch[:0]); err != nil {
+	if err := s.skip(); err != nil {
 		return coded(err)
 	}
 	return coded(s.end())
@@ -108,6 +109,13 @@ func (s *scanner) unexpected(want string) error {
 
 // blanks skips white space; a line's end too unless values must stand on one line.
 func (s *scanner) blanks() {
+	if s.pos < len(s.b) && s.b[s.pos] <= ' ' {
+		s.skipBlanks()
+	}
+}
+
+func (s *scanner) skipBlanks() {
+	s.spaces++
 	for s.pos < len(s.b) {
 		switch s.b[s.pos] {
 		case ' ', '\t', '\r':

@@ -27,6 +27,7 @@ func (s *scanner) quoted() (start, end int, escaped bool, err error) {
 	}
 	s.pos++
 	start = s.pos
+	ascii := true
 	for i := start; ; i++ {
 		i += plainRun(s.b[i:])
 		if i == len(s.b) {
@@ -34,8 +35,10 @@ func (s *scanner) quoted() (start, end int, escaped bool, err error) {
 		}
 		switch c := s.b[i]; {
 		case c == '"':
-			if bad := invalidUTF8(s.b[start:i]); bad >= 0 {
-				return 0, 0, false, s.errorAt(start+bad, "the string is not valid UTF-8; bytes go into a member whose name ends in _b64")
+			if !ascii {
+				if bad := invalidUTF8(s.b[start:i]); bad >= 0 {
+					return 0, 0, false, s.errorAt(start+bad, "the string is not valid UTF-8; bytes go into a member whose name ends in _b64")
+				}
 			}
 			s.pos = i + 1
 			return start, i, escaped, nil
@@ -46,6 +49,8 @@ func (s *scanner) quoted() (start, end int, escaped bool, err error) {
 			}
 			escaped = true
 			i += n - 1
+		case c >= utf8.RuneSelf:
+			ascii = false
 		case c < 0x20:
 			return 0, 0, false, s.errorAt(i, "a string must not contain the control character %#02x; write it as an escape", c)
 		}

@@ -2,119 +2,101 @@ package recordjson
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 )
 
-// value appends the value that comes next to dst in compact form and steps over it. dst may be the
-// scanner's own buffer as far as the scanner has passed it: compacting only ever shrinks.
-func (s *scanner) value(dst []byte) ([]byte, error) {
+// value is the value that comes next in compact form. It aliases the scanner's buffer, in which it is
+// compacted: that never needs more room than it has.
+func (s *scanner) value() ([]byte, error) {
+	raw, spaced, err := s.raw()
+	if err == nil && spaced {
+		raw = appendCompact(raw[:0], raw)
+	}
+	return raw[:len(raw):len(raw)], err
+}
+
+// raw steps over the value that comes next and returns it as it is written. spaced is whether there is
+// white space in it outside of strings.
+func (s *scanner) raw() (text []byte, spaced bool, err error) {
+	s.blanks()
+	start, before := s.pos, s.spaces
+	if err := s.skip(); err != nil {
+		return nil, false, err
+	}
+	return s.b[start:s.pos], s.spaces != before, nil
+}
+
+// skip steps over the value that comes next and checks it.
+func (s *scanner) skip() error {
 	switch c := s.peek(); {
-	case c == '{':
-		return s.nested(dst, '}')
-	case c == '[':
-		return s.nested(dst, ']')
+	case c == '{', c == '[':
+		return s.skipNested(c + 2) // the closing bracket of either
 	case c == '"':
-		start, end, _, err := s.quoted()
-		if err != nil {
-			return dst, err
-		}
-		return append(dst, s.b[start-1:end+1]...), nil
+		_, _, _, err := s.quoted()
+		return err
 	case c == '-' || c >= '0' && c <= '9':
-		return s.number(dst)
+		return s.number()
 	}
 	for _, literal := range [...]string{"true", "false", "null"} {
 		if bytes.HasPrefix(s.b[s.pos:], []byte(literal)) {
 			s.pos += len(literal)
-			return append(dst, literal...), nil
+			return nil
 		}
 	}
-	return dst, s.unexpected("a value")
+	return s.unexpected("a value")
 }
 
-// nested is value for an object or an array, at its first byte.
-func (s *scanner) nested(dst []byte, closing byte) ([]byte, error) {
+// skipNested is skip for an object or an array, at its first byte.
+func (s *scanner) skipNested(closing byte) error {
 	if s.depth == maxDepth {
-		return dst, s.errorAt(s.pos, "values are nested more than %d deep", maxDepth)
+		return s.errorAt(s.pos, "values are nested more than %d deep", maxDepth)
 	}
 	s.depth++
-	defer func() { s.depth-- }()
-	dst = append(dst, s.b[s.pos])
-	element := func() error {
-		var err error
-		dst, err = s.value(dst)
-		return err
-	}
-	first := true
-	separate := func() {
-		if !first {
-			dst = append(dst, ',')
-		}
-		first = false
-	}
-	var err error
-	if closing == ']' {
-		err = s.array("an array", func() error {
-			separate()
-			return element()
-		})
-	} else {
-		err = s.members(func() error {
-			separate()
-			if s.peek() != '"' {
-				return s.unexpected("a member's name in double quotes")
-			}
-			if err := element(); err != nil {
-				return err
-			}
-			if err := s.expect(':', "a colon"); err != nil {
-				return err
-			}
-			dst = append(dst, ':')
-			return element()
-		})
-	}
-	if err != nil {
-		return dst, err
-	}
-	return append(dst, closing), nil
-}
-
-// members calls member at every name of an object.
-func (s *scanner) members(member func() error) error {
-	if err := s.expect('{', "an object"); err != nil {
-		return err
-	}
-	if s.take('}') {
+	s.pos++
+	if s.take(closing) {
+		s.depth--
 		return nil
 	}
 	for {
-		if err := member(); err != nil {
+		if closing == '}' {
+			if s.peek() != '"' {
+				return s.unexpected("a member's name in double quotes")
+			}
+			if _, _, _, err := s.quoted(); err != nil {
+				return err
+			}
+			if !s.take(':') {
+				return s.unexpected("a colon")
+			}
+		}
+		if err := s.skip(); err != nil {
 			return err
 		}
-		if s.take('}') {
+		if s.take(closing) {
+			s.depth--
 			return nil
 		}
-		if err := s.expect(',', "a comma or }"); err != nil {
-			return err
+		if !s.take(',') {
+			return s.unexpected("a comma or " + string(closing))
 		}
 	}
 }
 
-// number appends the number that comes next as it is written.
-func (s *scanner) number(dst []byte) ([]byte, error) {
-	start := s.pos
+// number steps over the number that comes next.
+func (s *scanner) number() error {
 	if s.at('-') {
 		s.pos++
 	}
 	if s.at('0') {
 		s.pos++
 	} else if err := s.digits(); err != nil {
-		return dst, err
+		return err
 	}
 	if s.at('.') {
 		s.pos++
 		if err := s.digits(); err != nil {
-			return dst, err
+			return err
 		}
 	}
 	if s.at('e') || s.at('E') {
@@ -122,11 +104,9 @@ func (s *scanner) number(dst []byte) ([]byte, error) {
 		if s.at('+') || s.at('-') {
 			s.pos++
 		}
-		if err := s.digits(); err != nil {
-			return dst, err
-		}
+		return s.digits()
 	}
-	return append(dst, s.b[start:s.pos]...), nil
+	return nil
 }
 
 func (s *scanner) at(c byte) bool { return s.pos < len(s.b) && s.b[s.pos] == c }
@@ -142,14 +122,50 @@ func (s *scanner) digits() error {
 	return nil
 }
 
+// appendCompact appends checked JSON without the white space outside of its strings. dst may be the
+// beginning of src: what is written never gets ahead of what is read.
+func appendCompact(dst, src []byte) []byte {
+	n := len(dst)
+	out := slices.Grow(dst, len(src))[:n+len(src)]
+	for i := 0; i < len(src); {
+		switch c := src[i]; {
+		case c == '"':
+			end := stringEnd(src, i+1)
+			n += copy(out[n:], src[i:end])
+			i = end
+		case c <= ' ':
+			i++
+		default:
+			out[n] = c
+			n++
+			i++
+		}
+	}
+	return out[:n]
+}
+
+// stringEnd is the position after the closing quote of a checked string whose inside is at pos.
+func stringEnd(b []byte, pos int) int {
+	for {
+		pos += plainRun(b[pos:])
+		switch b[pos] {
+		case '"':
+			return pos + 1
+		case '\\':
+			pos += 2
+		default:
+			pos++
+		}
+	}
+}
+
 // integer reads a whole number within bounds.
 func (s *scanner) integer(name, want string, least, most int64) (int64, error) {
 	at := s.pos
 	if c := s.peek(); c != '-' && (c < '0' || c > '9') {
 		return 0, s.unexpected(name + ", " + want + ",")
 	}
-	var scratch [32]byte
-	text, err := s.value(scratch[:0])
+	text, _, err := s.raw()
 	if err != nil {
 		return 0, err
 	}

@@ -75,16 +75,17 @@ func appendTimestamp(dst []byte, ms int64) []byte {
 // under the name with _b64. Null is null: the four bytes "null" and bytes that are a JSON string
 // appear as strings of those characters, so that producing what was fetched gives the same bytes.
 func appendBytes(dst []byte, name string, v []byte) []byte {
-	if len(v) > 0 && mayBeJSON(v[0]) && utf8.Valid(v) {
-		start := len(dst)
-		dst = appendName(dst, name, "")
+	if len(v) > 0 && mayBeJSON(v[0]) {
 		s := newScanner(v)
 		s.probe = true
-		out, err := s.value(dst)
+		raw, spaced, err := s.raw()
 		if err == nil && s.end() == nil {
-			return out
+			dst = appendName(dst, name, "")
+			if spaced {
+				return appendCompact(dst, raw)
+			}
+			return append(dst, raw...)
 		}
-		dst = dst[:start]
 	}
 	return appendText(dst, name, v)
 }
