@@ -41,7 +41,7 @@ var layers = map[string][]string{
 	"wasm/pipeline": with(leaves, "wasm/abi", "wasm/module", "wasm/engine"),
 	"wasm/wasmtest": with(leaves, "wasm/abi"),
 
-	"core/metadata":   {"core/errcode"},
+	"core/metadata":   {"core/errcode", "wasm/abi"}, // the rules for stages and names
 	"core/controller": with(leaves, "raftstore", "core/metadata"),
 	"core/partition":  with(leaves, "raftstore"),
 	"core/broker":     with(leaves, "core/api", "raftstore", "wasm", "core/datadir", "core/metadata", "core/controller", "core/partition"),

@@ -10,6 +10,7 @@ import (
 	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/wasm/abi"
 )
 
 // ProducedRecord is a record that arrives on its own rather than inside a record batch.
@@ -19,7 +20,7 @@ type ProducedRecord struct {
 }
 
 // AnyPartition leaves the choice of the partition to the broker.
-const AnyPartition int32 = -1
+const AnyPartition = abi.ByKey
 
 // ProduceResult tells what became of every record of a produce request. Index counts the request's
 // records from 0 in the order in which they were sent.

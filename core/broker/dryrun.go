@@ -19,16 +19,16 @@ func (b *Broker) DryRun(ctx context.Context, name string, version int, req DryRu
 	if err != nil {
 		return nil, err
 	}
-	rules, place := metadata.PlaceWrite, abi.PlaceWrite
+	place := abi.PlaceWrite
 	switch req.Place {
 	case "", "write":
 	case "view":
-		rules, place = metadata.PlaceView, abi.PlaceView
+		place = abi.PlaceView
 	default:
 		return nil, errcode.New(errcode.InvalidRequest, "dry-run: place must be write or view, not %q", req.Place)
 	}
-	stages, err := b.meta.Image().ResolveStages(rules, req.Topic, []metadata.Stage{
-		{Module: name, Version: m.Version, Config: req.Config, OnError: metadata.OnError(req.OnError)},
+	stages, err := b.meta.Image().ResolveStages(place, req.Topic, []metadata.Stage{
+		{Module: name, Version: m.Version, Config: req.Config, OnError: abi.OnError(req.OnError)},
 	})
 	if err != nil {
 		return nil, err

@@ -66,7 +66,7 @@ func (b *Broker) compile(ctx context.Context, name string, version uint64, place
 		}
 		specs[i] = pipeline.StageSpec{
 			Module: s.Module, Version: m.Version, Hash: m.SHA256, Config: s.Config,
-			OnError: pipeline.OnError(s.OnError), DeadLetterTopic: s.DeadLetterTopic,
+			OnError: s.OnError, DeadLetterTopic: s.DeadLetterTopic,
 			Limits: pipeline.Limits{MemoryBytes: s.Limits.MemoryBytes},
 		}
 	}

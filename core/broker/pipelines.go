@@ -18,7 +18,7 @@ func (b *Broker) SetPipeline(ctx context.Context, topicName string, spec api.Pip
 	if err != nil {
 		return nil, err
 	}
-	if err := b.try(ctx, metadata.PlaceWrite, abi.PlaceWrite, t.name, stages); err != nil {
+	if err := b.try(ctx, abi.PlaceWrite, t.name, stages); err != nil {
 		return nil, err
 	}
 	r, err := b.propose(ctx, metadata.SetPipeline{Topic: topicName, Stages: stages})
@@ -26,8 +26,8 @@ func (b *Broker) SetPipeline(ctx context.Context, topicName string, spec api.Pip
 }
 
 // try resolves and compiles stages without putting them to use.
-func (b *Broker) try(ctx context.Context, rules metadata.Place, place abi.Place, topicName string, stages []metadata.Stage) error {
-	resolved, err := b.meta.Image().ResolveStages(rules, topicName, stages)
+func (b *Broker) try(ctx context.Context, place abi.Place, topicName string, stages []metadata.Stage) error {
+	resolved, err := b.meta.Image().ResolveStages(place, topicName, stages)
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func (b *Broker) PutView(ctx context.Context, name string, spec api.ViewSpec) (*
 	if err != nil {
 		return nil, err
 	}
-	if err := b.try(ctx, metadata.PlaceView, abi.PlaceView, t.name, stages); err != nil {
+	if err := b.try(ctx, abi.PlaceView, t.name, stages); err != nil {
 		return nil, err
 	}
 	r, err := b.propose(ctx, metadata.PutView{Name: name, Topic: spec.Topic, Stages: stages})
@@ -95,7 +95,7 @@ func (b *Broker) PutDerivation(ctx context.Context, name string, spec api.Deriva
 	if _, err := b.topic(spec.Topic); err != nil {
 		return nil, err
 	}
-	if err := b.try(ctx, metadata.PlaceDerivation, abi.PlaceDerivation, spec.Topic, stages); err != nil {
+	if err := b.try(ctx, abi.PlaceDerivation, spec.Topic, stages); err != nil {
 		return nil, err
 	}
 	_, err := b.propose(ctx, metadata.PutDerivation{

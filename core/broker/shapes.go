@@ -3,6 +3,7 @@ package broker
 import (
 	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/metadata"
+	"github.com/wasmill/wasmill/wasm/abi"
 )
 
 // This file is the only place where the structs of the metadata, which are stored, become the shapes of
@@ -62,7 +63,7 @@ func stageShapes(stages []metadata.Stage) []api.Stage {
 func storedStages(stages []api.Stage) []metadata.Stage {
 	return convert(stages, func(s api.Stage) metadata.Stage {
 		return metadata.Stage{
-			Module: s.Module, Version: s.Version, Config: s.Config, OnError: metadata.OnError(s.OnError),
+			Module: s.Module, Version: s.Version, Config: s.Config, OnError: abi.OnError(s.OnError),
 			DeadLetterTopic: s.DeadLetterTopic, Limits: metadata.StageLimits{MemoryBytes: s.Limits.MemoryBytes},
 		}
 	})

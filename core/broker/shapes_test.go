@@ -9,6 +9,7 @@ import (
 
 	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/metadata"
+	"github.com/wasmill/wasmill/wasm/abi"
 )
 
 // TestShapesAreWhole converts structs whose every field is set: no field of a shape stays zero but those
@@ -16,7 +17,7 @@ import (
 func TestShapesAreWhole(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	stages := []metadata.Stage{{
-		Module: "m", Version: 2, Config: json.RawMessage(`{}`), OnError: metadata.OnErrorDeadLetter,
+		Module: "m", Version: 2, Config: json.RawMessage(`{}`), OnError: abi.OnErrorDeadLetter,
 		DeadLetterTopic: "dead", Limits: metadata.StageLimits{MemoryBytes: 1 << 20},
 	}}
 	for _, c := range []struct {
@@ -50,7 +51,7 @@ func TestShapesAreWhole(t *testing.T) {
 	if stageShapes(nil) != nil || storedStages(nil) != nil {
 		t.Error("no stages must stay nil")
 	}
-	if api.MaxStages != metadata.MaxStages {
-		t.Errorf("the API allows %d stages, the metadata %d", api.MaxStages, metadata.MaxStages)
+	if api.MaxStages != abi.MaxStages {
+		t.Errorf("the API allows %d stages, the pipelines %d", api.MaxStages, abi.MaxStages)
 	}
 }

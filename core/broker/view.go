@@ -6,7 +6,6 @@ import (
 
 	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/errcode"
-	"github.com/wasmill/wasmill/core/metadata"
 	"github.com/wasmill/wasmill/core/partition"
 	"github.com/wasmill/wasmill/core/record"
 	"github.com/wasmill/wasmill/wasm/abi"
@@ -20,7 +19,7 @@ const maxScanBytes = 8 << 20
 // adHoc compiles a pipeline for one request. The engine keeps compiled modules, so that this costs
 // instances and not compilations.
 func (b *Broker) adHoc(ctx context.Context, t *topic, stages []api.Stage) (*livePipeline, error) {
-	resolved, err := b.meta.Image().ResolveStages(metadata.PlaceView, t.name, storedStages(stages))
+	resolved, err := b.meta.Image().ResolveStages(abi.PlaceView, t.name, storedStages(stages))
 	if err != nil {
 		return nil, err
 	}

@@ -10,44 +10,18 @@ import (
 	"unicode/utf8"
 
 	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/wasm/abi"
 )
-
-// Place says where in a record's life stages run.
-type Place string
-
-// The places.
-const (
-	PlaceWrite      Place = "write"      // before the append
-	PlaceView       Place = "view"       // at the fetch
-	PlaceDerivation Place = "derivation" // after the commit, into other topics
-)
-
-// The limits of stages.
-const (
-	MaxStages           = 16 // of a pipeline, a view, a derivation or a fetch
-	MaxStageConfigBytes = 256 << 10
-	minStageMemory      = 64 << 10 // one page of WebAssembly memory
-	maxStageMemory      = 4 << 30  // all that a 32-bit module can address
-)
-
-// policies are the on_error values that make sense in a place; the first is the default. A read and
-// a derivation have no producer to tell, and their source keeps the record, so they leave it out
-// rather than let it pass untransformed: the transform may be what hides a secret.
-var policies = map[Place][]OnError{
-	PlaceWrite:      {OnErrorReject, OnErrorSkip, OnErrorDrop, OnErrorDeadLetter},
-	PlaceView:       {OnErrorDrop, OnErrorSkip},
-	PlaceDerivation: {OnErrorDrop, OnErrorSkip, OnErrorDeadLetter},
-}
 
 // ResolveStages checks stages as a user writes them and fills in what he left out: the version of
 // each module and the policy. Topic is the one whose records they get. The result is the caller's;
 // the error is an *errcode.Error whose field "stage" is the stage's index.
-func (i *Image) ResolveStages(place Place, topic string, stages []Stage) ([]Stage, error) {
+func (i *Image) ResolveStages(place abi.Place, topic string, stages []Stage) ([]Stage, error) {
 	if len(stages) == 0 {
 		return nil, errcode.New(errcode.InvalidPipeline, "there are no stages: name at least one module")
 	}
-	if len(stages) > MaxStages {
-		return nil, errcode.New(errcode.InvalidPipeline, "there are %d stages, the most is %d", len(stages), MaxStages)
+	if len(stages) > abi.MaxStages {
+		return nil, errcode.New(errcode.InvalidPipeline, "there are %d stages, the most is %d", len(stages), abi.MaxStages)
 	}
 	out := make([]Stage, len(stages))
 	for n, s := range stages {
@@ -62,7 +36,7 @@ func (i *Image) ResolveStages(place Place, topic string, stages []Stage) ([]Stag
 	return out, nil
 }
 
-func (i *Image) resolveStage(place Place, topic string, s Stage) (Stage, error) {
+func (i *Image) resolveStage(place abi.Place, topic string, s Stage) (Stage, error) {
 	name, version, err := ParseModuleRef(s.Module)
 	if err != nil {
 		return Stage{}, err
@@ -78,8 +52,8 @@ func (i *Image) resolveStage(place Place, topic string, s Stage) (Stage, error) 
 	if s.Config, err = canonicalConfig(s.Config); err != nil {
 		return Stage{}, err
 	}
-	if mem := s.Limits.MemoryBytes; mem != 0 && (mem < minStageMemory || mem > maxStageMemory) {
-		return Stage{}, errcode.New(errcode.InvalidPipeline, "memory_bytes must be from %d to %d, not %d", minStageMemory, int64(maxStageMemory), mem)
+	if mem := s.Limits.MemoryBytes; mem != 0 && (mem < abi.PageSize || mem > abi.MaxMemoryBytes) {
+		return Stage{}, errcode.New(errcode.InvalidPipeline, "memory_bytes must be from %d to %d, not %d", abi.PageSize, int64(abi.MaxMemoryBytes), mem)
 	}
 	if s.OnError, err = i.resolvePolicy(place, topic, s); err != nil {
 		return Stage{}, err
@@ -87,31 +61,17 @@ func (i *Image) resolveStage(place Place, topic string, s Stage) (Stage, error) 
 	return s, nil
 }
 
-func (i *Image) resolvePolicy(place Place, topic string, s Stage) (OnError, error) {
-	allowed := policies[place]
-	if len(allowed) == 0 {
-		return "", errcode.New(errcode.InvalidPipeline, "%q is not a place where stages run", clip(string(place)))
-	}
-	policy := s.OnError
-	if policy == "" {
-		policy = allowed[0]
-	}
-	if !slices.Contains(allowed, policy) {
-		return "", errcode.New(errcode.InvalidPipeline, "on_error %q is not possible in a %s pipeline; possible are %q", clip(string(policy)), place, allowed)
-	}
-	if policy != OnErrorDeadLetter {
-		if s.DeadLetterTopic != "" {
-			return "", errcode.New(errcode.InvalidPipeline, "it has a dead_letter_topic, but on_error is %s, not dead_letter", policy)
-		}
+func (i *Image) resolvePolicy(place abi.Place, topic string, s Stage) (abi.OnError, error) {
+	policy, err := place.Policy(s.OnError, s.DeadLetterTopic)
+	switch {
+	case err != nil:
+		return "", errcode.New(errcode.InvalidPipeline, "%w", err)
+	case policy != abi.OnErrorDeadLetter:
 		return policy, nil
-	}
-	if s.DeadLetterTopic == "" {
-		return "", errcode.New(errcode.InvalidPipeline, "on_error is dead_letter, but no dead_letter_topic is named")
-	}
-	if s.DeadLetterTopic == topic {
+	case s.DeadLetterTopic == topic:
 		return "", errcode.New(errcode.InvalidPipeline, "the dead-letter topic cannot be %s itself: failed records would meet the same stage again", topic)
 	}
-	_, err := i.mustTopic(s.DeadLetterTopic)
+	_, err = i.mustTopic(s.DeadLetterTopic)
 	return policy, err
 }
 
@@ -121,12 +81,12 @@ func canonicalConfig(config json.RawMessage) (json.RawMessage, error) {
 	if len(config) == 0 {
 		return nil, nil
 	}
-	if len(config) > MaxStageConfigBytes {
-		return nil, errcode.New(errcode.InvalidPipeline, "its config takes %d bytes, the most is %d", len(config), MaxStageConfigBytes)
-	}
 	var buf bytes.Buffer
 	if err := json.Compact(&buf, config); err != nil {
 		return nil, errcode.New(errcode.InvalidPipeline, "its config is not JSON: %w", err)
+	}
+	if buf.Len() > abi.MaxConfigBytes {
+		return nil, errcode.New(errcode.InvalidPipeline, "its config takes %d bytes, the most is %d", buf.Len(), abi.MaxConfigBytes)
 	}
 	if !utf8.Valid(buf.Bytes()) {
 		return nil, errcode.New(errcode.InvalidPipeline, "its config is not UTF-8")
@@ -145,7 +105,7 @@ func (c SetPipeline) apply(next *Image, at time.Time) (Result, error) {
 	if err := expectVersion("the pipeline of topic "+c.Topic, c.Expected, pipelineVersion(old)); err != nil {
 		return Result{}, err
 	}
-	stages, err := next.ResolveStages(PlaceWrite, c.Topic, c.Stages)
+	stages, err := next.ResolveStages(abi.PlaceWrite, c.Topic, c.Stages)
 	if err != nil {
 		return Result{}, err
 	}

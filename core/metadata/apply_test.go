@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/wasm/abi"
 )
 
 var (
@@ -50,7 +51,7 @@ func worldCommands() []Command {
 		AddModule{Name: "redact", SHA256: hashB, Size: 11, ABI: "wasmill-v1"},
 		AddModule{Name: "spare", SHA256: hashA, Size: 10, ABI: "wasmill-v1"},
 		SetPipeline{Topic: "orders", Stages: []Stage{
-			{Module: "redact@1", Config: []byte(` { "pattern" : "<x>" } `), OnError: OnErrorDeadLetter, DeadLetterTopic: "dead", Limits: StageLimits{MemoryBytes: 1 << 20}},
+			{Module: "redact@1", Config: []byte(` { "pattern" : "<x>" } `), OnError: abi.OnErrorDeadLetter, DeadLetterTopic: "dead", Limits: StageLimits{MemoryBytes: 1 << 20}},
 			{Module: "redact"},
 		}},
 		PutView{Name: "orders-view", Topic: "orders", Stages: stage("redact")},
@@ -160,7 +161,7 @@ func TestPipelineCommands(t *testing.T) {
 	runCommandTests(t, []commandTest{
 		{name: "set first pipeline", command: SetPipeline{Topic: "clean", Stages: stage("redact"), Expected: ptr(uint64(0))}, check: func(i *Image, r Result) bool {
 			s := i.Pipeline("clean").Stages[0]
-			return r.Created && r.Pipeline.Version == 1 && s.Module == "redact" && s.Version == 2 && s.OnError == OnErrorReject && s.Config == nil
+			return r.Created && r.Pipeline.Version == 1 && s.Module == "redact" && s.Version == 2 && s.OnError == abi.OnErrorReject && s.Config == nil
 		}},
 		{name: "replace pipeline", command: SetPipeline{Topic: "orders", Stages: stage("redact@1"), Expected: ptr(uint64(1))}, check: func(i *Image, r Result) bool {
 			return !r.Created && r.Pipeline.Version == 2 && i.Pipeline("orders").Stages[0].Version == 1
@@ -180,7 +181,7 @@ func TestPipelineCommands(t *testing.T) {
 func TestViewCommands(t *testing.T) {
 	runCommandTests(t, []commandTest{
 		{name: "put view", command: PutView{Name: "v", Topic: "clean", Stages: stage("redact@1")}, check: func(i *Image, r Result) bool {
-			return r.Created && i.View("v").Stages[0].OnError == OnErrorDrop && r.View.Version == 1
+			return r.Created && i.View("v").Stages[0].OnError == abi.OnErrorDrop && r.View.Version == 1
 		}},
 		{name: "replace view", command: PutView{Name: "orders-view", Topic: "clean", Stages: stage("redact")}, check: func(i *Image, r Result) bool {
 			return !r.Created && i.View("orders-view").Topic == "clean" && r.View.Version == 2
@@ -188,7 +189,7 @@ func TestViewCommands(t *testing.T) {
 		{name: "put view as it is", command: PutView{Name: "orders-view", Topic: "orders", Stages: stage("redact")}, same: true},
 		{name: "put view named as a topic", command: PutView{Name: "clean", Topic: "orders", Stages: stage("redact")}, refused: errcode.TopicAlreadyExists},
 		{name: "put view of a view", command: PutView{Name: "v", Topic: "orders-view", Stages: stage("redact")}, refused: errcode.ViewReadOnly},
-		{name: "put view that may reject", command: PutView{Name: "v", Topic: "orders", Stages: []Stage{{Module: "redact", OnError: OnErrorReject}}}, refused: errcode.InvalidPipeline},
+		{name: "put view that may reject", command: PutView{Name: "v", Topic: "orders", Stages: []Stage{{Module: "redact", OnError: abi.OnErrorReject}}}, refused: errcode.InvalidPipeline},
 		{name: "put view of no topic", command: PutView{Name: "v", Topic: "none", Stages: stage("redact")}, refused: errcode.UnknownTopicOrPartition},
 		{name: "delete view", command: DeleteView{Name: "orders-view"}, check: func(i *Image, _ Result) bool { return i.View("orders-view") == nil }},
 		{name: "delete no view", command: DeleteView{Name: "orders"}, refused: errcode.UnknownView},
@@ -198,7 +199,7 @@ func TestViewCommands(t *testing.T) {
 func TestDerivationCommands(t *testing.T) {
 	runCommandTests(t, []commandTest{
 		{name: "put derivation", command: PutDerivation{Name: "d", Topic: "clean", Output: "dead", Stages: stage("redact")}, check: func(i *Image, r Result) bool {
-			return r.Created && i.Derivation("d").ID == 2 && r.Derivation.StartFrom == StartEarliest && r.Derivation.Stages[0].OnError == OnErrorDrop
+			return r.Created && i.Derivation("d").ID == 2 && r.Derivation.StartFrom == StartEarliest && r.Derivation.Stages[0].OnError == abi.OnErrorDrop
 		}},
 		{name: "replace derivation", command: PutDerivation{Name: "copy", Topic: "orders", Output: "clean", Stages: stage("redact@1")}, check: func(i *Image, r Result) bool {
 			return !r.Created && r.Derivation.ID == 1 && r.Derivation.Version == 2 && r.Derivation.StartFrom == StartLatest
@@ -275,7 +276,7 @@ func TestDeleteTopicTakesItsPipelineAlong(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	long := strings.Repeat("n", MaxNameLength)
+	long := strings.Repeat("n", abi.MaxNameBytes)
 	for _, ok := range []string{"a", "A-1._", "...", long} {
 		if err := CheckName(errcode.InvalidTopic, "topic", ok); err != nil {
 			t.Errorf("%q is refused: %v", ok, err)
@@ -315,29 +316,29 @@ func TestModuleRef(t *testing.T) {
 
 func TestResolveStages(t *testing.T) {
 	image := world(t)
-	big := []byte(`"` + strings.Repeat("x", MaxStageConfigBytes) + `"`)
+	big := []byte(`"` + strings.Repeat("x", abi.MaxConfigBytes) + `"`)
 	tests := []struct {
 		name  string
-		place Place
+		place abi.Place
 		stage Stage
 		want  errcode.Code
 	}{
-		{"unknown module", PlaceWrite, Stage{Module: "none"}, errcode.UnknownModule},
-		{"unknown version", PlaceWrite, Stage{Module: "redact@7"}, errcode.UnknownModule},
-		{"two versions", PlaceWrite, Stage{Module: "redact@1", Version: 2}, errcode.InvalidPipeline},
-		{"broken config", PlaceWrite, Stage{Module: "redact", Config: []byte(`{`)}, errcode.InvalidPipeline},
-		{"config that is not UTF-8", PlaceWrite, Stage{Module: "redact", Config: []byte("\"\xff\"")}, errcode.InvalidPipeline},
-		{"huge config", PlaceWrite, Stage{Module: "redact", Config: big}, errcode.InvalidPipeline},
-		{"tiny memory", PlaceWrite, Stage{Module: "redact", Limits: StageLimits{MemoryBytes: 1}}, errcode.InvalidPipeline},
-		{"negative memory", PlaceWrite, Stage{Module: "redact", Limits: StageLimits{MemoryBytes: -1}}, errcode.InvalidPipeline},
-		{"unknown policy", PlaceWrite, Stage{Module: "redact", OnError: "pray"}, errcode.InvalidPipeline},
-		{"dead letter without topic", PlaceWrite, Stage{Module: "redact", OnError: OnErrorDeadLetter}, errcode.InvalidPipeline},
-		{"dead letter into itself", PlaceWrite, Stage{Module: "redact", OnError: OnErrorDeadLetter, DeadLetterTopic: "orders"}, errcode.InvalidPipeline},
-		{"dead letter into a view", PlaceWrite, Stage{Module: "redact", OnError: OnErrorDeadLetter, DeadLetterTopic: "orders-view"}, errcode.ViewReadOnly},
-		{"dead letter into nothing", PlaceWrite, Stage{Module: "redact", OnError: OnErrorDeadLetter, DeadLetterTopic: "none"}, errcode.UnknownTopicOrPartition},
-		{"dead letter in a view", PlaceView, Stage{Module: "redact", OnError: OnErrorDeadLetter, DeadLetterTopic: "dead"}, errcode.InvalidPipeline},
-		{"topic without dead letter", PlaceWrite, Stage{Module: "redact", DeadLetterTopic: "dead"}, errcode.InvalidPipeline},
-		{"reject in a derivation", PlaceDerivation, Stage{Module: "redact", OnError: OnErrorReject}, errcode.InvalidPipeline},
+		{"unknown module", abi.PlaceWrite, Stage{Module: "none"}, errcode.UnknownModule},
+		{"unknown version", abi.PlaceWrite, Stage{Module: "redact@7"}, errcode.UnknownModule},
+		{"two versions", abi.PlaceWrite, Stage{Module: "redact@1", Version: 2}, errcode.InvalidPipeline},
+		{"broken config", abi.PlaceWrite, Stage{Module: "redact", Config: []byte(`{`)}, errcode.InvalidPipeline},
+		{"config that is not UTF-8", abi.PlaceWrite, Stage{Module: "redact", Config: []byte("\"\xff\"")}, errcode.InvalidPipeline},
+		{"huge config", abi.PlaceWrite, Stage{Module: "redact", Config: big}, errcode.InvalidPipeline},
+		{"tiny memory", abi.PlaceWrite, Stage{Module: "redact", Limits: StageLimits{MemoryBytes: 1}}, errcode.InvalidPipeline},
+		{"negative memory", abi.PlaceWrite, Stage{Module: "redact", Limits: StageLimits{MemoryBytes: -1}}, errcode.InvalidPipeline},
+		{"unknown policy", abi.PlaceWrite, Stage{Module: "redact", OnError: "pray"}, errcode.InvalidPipeline},
+		{"dead letter without topic", abi.PlaceWrite, Stage{Module: "redact", OnError: abi.OnErrorDeadLetter}, errcode.InvalidPipeline},
+		{"dead letter into itself", abi.PlaceWrite, Stage{Module: "redact", OnError: abi.OnErrorDeadLetter, DeadLetterTopic: "orders"}, errcode.InvalidPipeline},
+		{"dead letter into a view", abi.PlaceWrite, Stage{Module: "redact", OnError: abi.OnErrorDeadLetter, DeadLetterTopic: "orders-view"}, errcode.ViewReadOnly},
+		{"dead letter into nothing", abi.PlaceWrite, Stage{Module: "redact", OnError: abi.OnErrorDeadLetter, DeadLetterTopic: "none"}, errcode.UnknownTopicOrPartition},
+		{"dead letter in a view", abi.PlaceView, Stage{Module: "redact", OnError: abi.OnErrorDeadLetter, DeadLetterTopic: "dead"}, errcode.InvalidPipeline},
+		{"topic without dead letter", abi.PlaceWrite, Stage{Module: "redact", DeadLetterTopic: "dead"}, errcode.InvalidPipeline},
+		{"reject in a derivation", abi.PlaceDerivation, Stage{Module: "redact", OnError: abi.OnErrorReject}, errcode.InvalidPipeline},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -348,10 +349,10 @@ func TestResolveStages(t *testing.T) {
 			}
 		})
 	}
-	if _, err := image.ResolveStages(PlaceWrite, "orders", make([]Stage, MaxStages+1)); !errcode.Is(err, errcode.InvalidPipeline) {
+	if _, err := image.ResolveStages(abi.PlaceWrite, "orders", make([]Stage, abi.MaxStages+1)); !errcode.Is(err, errcode.InvalidPipeline) {
 		t.Fatalf("too many stages: %v", err)
 	}
-	if _, err := image.ResolveStages("moon", "orders", stage("redact")); !errcode.Is(err, errcode.InvalidPipeline) {
+	if _, err := image.ResolveStages(abi.Place(9), "orders", stage("redact")); !errcode.Is(err, errcode.InvalidPipeline) {
 		t.Fatalf("unknown place: %v", err)
 	}
 }

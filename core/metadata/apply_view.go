@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/wasm/abi"
 )
 
 func (c PutView) apply(next *Image, at time.Time) (Result, error) {
@@ -17,7 +18,7 @@ func (c PutView) apply(next *Image, at time.Time) (Result, error) {
 	if _, err := next.mustTopic(c.Topic); err != nil {
 		return Result{}, err
 	}
-	stages, err := next.ResolveStages(PlaceView, c.Topic, c.Stages)
+	stages, err := next.ResolveStages(abi.PlaceView, c.Topic, c.Stages)
 	if err != nil {
 		return Result{}, err
 	}
@@ -58,7 +59,7 @@ func (c PutDerivation) apply(next *Image, at time.Time) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	stages, err := next.ResolveStages(PlaceDerivation, c.Topic, c.Stages)
+	stages, err := next.ResolveStages(abi.PlaceDerivation, c.Topic, c.Stages)
 	if err != nil {
 		return Result{}, err
 	}

@@ -7,8 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/wasmill/wasmill/core/errcode"
 	"pgregory.net/rapid"
+
+	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/wasm/abi"
 )
 
 var (
@@ -21,7 +23,7 @@ func drawStages(t *rapid.T) []Stage {
 		return Stage{
 			Module:          rapid.SampledFrom(someModules).Draw(t, "module"),
 			Config:          rapid.SampledFrom([][]byte{nil, []byte(`{"a": 1}`), []byte(`[1, "<&>"]`), []byte("null")}).Draw(t, "config"),
-			OnError:         rapid.SampledFrom([]OnError{"", OnErrorReject, OnErrorSkip, OnErrorDrop, OnErrorDeadLetter}).Draw(t, "on_error"),
+			OnError:         rapid.SampledFrom([]abi.OnError{"", abi.OnErrorReject, abi.OnErrorSkip, abi.OnErrorDrop, abi.OnErrorDeadLetter}).Draw(t, "on_error"),
 			DeadLetterTopic: rapid.SampledFrom([]string{"", "", "c"}).Draw(t, "dead_letter_topic"),
 		}
 	}), 0, 2).Draw(t, "stages")

@@ -3,6 +3,8 @@ package metadata
 import (
 	"encoding/json"
 	"time"
+
+	"github.com/wasmill/wasmill/wasm/abi"
 )
 
 // TopicID names a topic for good: a name may be deleted and used again, an id never is.
@@ -30,17 +32,6 @@ type Module struct {
 	CreatedAt time.Time `json:"created_at"`
 }
 
-// OnError is what becomes of a record that a stage fails on.
-type OnError string
-
-// The policies of a stage.
-const (
-	OnErrorReject     OnError = "reject"      // the producer learns which record and why (write pipelines only)
-	OnErrorSkip       OnError = "skip"        // pass the record on unchanged
-	OnErrorDrop       OnError = "drop"        // leave the record out
-	OnErrorDeadLetter OnError = "dead_letter" // send it to DeadLetterTopic with headers that tell why
-)
-
 // StageLimits bound one stage. Zero means the broker's default.
 type StageLimits struct {
 	MemoryBytes int64 `json:"memory_bytes,omitempty"` // linear memory of one instance
@@ -51,7 +42,7 @@ type Stage struct {
 	Module          string          `json:"module"`            // a name, or name@version when a user writes it
 	Version         int             `json:"version,omitempty"` // 0 when a user writes it: the newest
 	Config          json.RawMessage `json:"config,omitempty"`
-	OnError         OnError         `json:"on_error,omitempty"`
+	OnError         abi.OnError     `json:"on_error,omitempty"`
 	DeadLetterTopic string          `json:"dead_letter_topic,omitempty"`
 	Limits          StageLimits     `json:"limits,omitzero"`
 }

@@ -5,36 +5,13 @@ import (
 	"strings"
 
 	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/wasm/abi"
 )
 
-// MaxNameLength bounds the names of topics, views, modules and derivations, in bytes.
-const MaxNameLength = 249
-
-// nameFault says why a name is not legal, or nothing. Kafka's rules for topics hold for every name.
-func nameFault(name string) string {
-	switch {
-	case name == "":
-		return "it is empty"
-	case len(name) > MaxNameLength:
-		return "it is longer than " + strconv.Itoa(MaxNameLength) + " bytes"
-	case name == "." || name == "..":
-		return "it is a directory's name"
-	}
-	for i := range len(name) {
-		if c := name[i]; !isNameByte(c) {
-			return "it contains " + strconv.QuoteToASCII(string(rune(c))) + "; only a-z, A-Z, 0-9, '.', '_' and '-' are allowed"
-		}
-	}
-	return ""
-}
-
-func isNameByte(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == '-'
-}
-
-// CheckName refuses a name that breaks the rules, with the given code. What says what is being named.
+// CheckName refuses a name that breaks the rules, with the given code. What says what is being named: the
+// rules for topics hold for every name.
 func CheckName(code errcode.Code, what, name string) error {
-	if fault := nameFault(name); fault != "" {
+	if fault := abi.NameFault(name); fault != "" {
 		return errcode.New(code, "%s name %q is not legal: %s", what, clip(name), fault)
 	}
 	return nil

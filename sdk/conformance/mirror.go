@@ -138,17 +138,23 @@ func startRaw(t *testing.T, wasm []byte) *raw {
 	return g
 }
 
-// hostFunctions are the imports of a guest that is configured with nothing.
+// hostFunctions are the imports of a guest that is configured with nothing: only log does something.
 func hostFunctions(ctx context.Context, runtime wazero.Runtime, t *testing.T) error {
 	b := runtime.NewHostModuleBuilder(abi.ImportModule)
-	b.NewFunctionBuilder().WithFunc(func(_ context.Context, m api.Module, level, ptr, n uint32) {
-		line, _ := m.Memory().Read(ptr, n)
-		t.Logf("guest, level %d: %s", level, line)
-	}).Export("log")
-	b.NewFunctionBuilder().WithFunc(func(key, keyLen, buf, size uint32) int32 { return -1 }).Export("config_get")
-	b.NewFunctionBuilder().WithFunc(func(name, n uint32, delta int64) {}).Export("metric_add")
-	b.NewFunctionBuilder().WithFunc(func() int64 { return 0 }).Export("now")
-	b.NewFunctionBuilder().WithFunc(func(ptr, n uint32) {}).Export("random")
+	for _, f := range abi.HostFunctions {
+		run := func(_ context.Context, m api.Module, stack []uint64) {
+			switch f.Name {
+			case abi.ImportLog:
+				line, _ := m.Memory().Read(uint32(stack[1]), uint32(stack[2]))
+				t.Logf("guest, level %d: %s", uint32(stack[0]), line)
+			case abi.ImportConfigGet:
+				stack[0] = api.EncodeI32(-1)
+			case abi.ImportNow:
+				stack[0] = 0
+			}
+		}
+		b.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(run), []api.ValueType(f.Params), []api.ValueType(f.Results)).Export(f.Name)
+	}
 	_, err := b.Instantiate(ctx)
 	return err
 }

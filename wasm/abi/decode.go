@@ -7,36 +7,6 @@ import (
 	"github.com/wasmill/wasmill/core/record"
 )
 
-// Limits bound one answer. A field that is zero or less takes its value of DefaultLimits.
-type Limits struct {
-	MaxActionsPerRecord int
-	MaxRecordBytes      int // key, value and headers of one new record
-	MaxHeaders          int // of one new record
-	MaxOutputBytes      int // all emitted and routed records of one call
-}
-
-// DefaultLimits are the limits of a broker without configuration.
-func DefaultLimits() Limits {
-	return Limits{MaxActionsPerRecord: 16, MaxRecordBytes: 8 << 20, MaxHeaders: 1024, MaxOutputBytes: 32 << 20}
-}
-
-// OrDefault fills the fields that are not set.
-func (l Limits) OrDefault() Limits {
-	d := DefaultLimits()
-	for _, f := range [...]struct{ field, value *int }{
-		{&l.MaxActionsPerRecord, &d.MaxActionsPerRecord}, {&l.MaxRecordBytes, &d.MaxRecordBytes},
-		{&l.MaxHeaders, &d.MaxHeaders}, {&l.MaxOutputBytes, &d.MaxOutputBytes},
-	} {
-		if *f.field <= 0 {
-			*f.field = *f.value
-		}
-	}
-	return l
-}
-
-// ByKey as an action's partition leaves the choice to the broker.
-const ByKey int32 = -1
-
 // Action is one checked action. Its record's bytes belong to the arena or, where they are inherited, to
 // the input.
 type Action struct {
@@ -195,7 +165,7 @@ func (d *decoder) destination(a *Action, b []byte) error {
 	if !ok {
 		return fmt.Errorf("topic name: %w", ErrBounds)
 	}
-	if len(name) > 0 && !ValidTopic(name) {
+	if len(name) > 0 && NameFault(name) != "" {
 		return fmt.Errorf("topic %.260q: %w", name, ErrTopic)
 	}
 	if b[1]&flagPartition != 0 {

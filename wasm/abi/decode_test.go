@@ -52,7 +52,7 @@ func checkActions(in *Input, limits Limits, actions []Action) string {
 		}
 		last = a.Index
 		named[a.Index] = append(named[a.Index], a)
-		if a.Topic != "" && !ValidTopic([]byte(a.Topic)) || a.Topic == in.Topic && (a.Partition == in.Partition || a.Partition == ByKey) {
+		if a.Topic != "" && NameFault(a.Topic) != "" || a.Topic == in.Topic && (a.Partition == in.Partition || a.Partition == ByKey) {
 			return "topic"
 		}
 		if a.Kind == Emit || a.Kind == Route {

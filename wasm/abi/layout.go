@@ -60,28 +60,6 @@ func (m Mask) Names() []string {
 
 func (m Mask) String() string { return strings.Join(m.Names(), "+") }
 
-// Place is where a pipeline runs.
-type Place uint8
-
-// The places of a pipeline.
-const (
-	PlaceWrite      Place = iota // before the append, on the partition leader
-	PlaceView                    // at the fetch
-	PlaceDerivation              // after commit, into other topics
-)
-
-func (p Place) String() string {
-	switch p {
-	case PlaceWrite:
-		return "write"
-	case PlaceView:
-		return "view"
-	case PlaceDerivation:
-		return "derivation"
-	}
-	return "unknown"
-}
-
 // Kind is what an action does with its record.
 type Kind uint8
 
@@ -116,19 +94,3 @@ const (
 
 	emitFlags = flagPartition | flagTimestamp | flagInheritKey | flagInheritValue | flagInheritHeaders
 )
-
-// ValidTopic tells whether name may be a topic's name: 1 to 249 letters, digits, dots, underscores and
-// hyphens, and not "." or "..".
-func ValidTopic(name []byte) bool {
-	if len(name) == 0 || len(name) > 249 {
-		return false
-	}
-	for _, c := range name {
-		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '_', c == '-':
-		default:
-			return false
-		}
-	}
-	return string(name) != "." && string(name) != ".."
-}

@@ -10,6 +10,7 @@ import (
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 
+	"github.com/wasmill/wasmill/wasm/abi"
 	"github.com/wasmill/wasmill/wasm/module"
 )
 
@@ -81,7 +82,7 @@ func (c *code) compile(wasm []byte, cacheDir string) (err error) {
 	if c.engine.interpreter {
 		config = wazero.NewRuntimeConfigInterpreter()
 	}
-	config = config.WithDebugInfoEnabled(false).WithMemoryLimitPages(uint32(c.engine.opts.MaxMemoryBytes / module.PageSize))
+	config = config.WithDebugInfoEnabled(false).WithMemoryLimitPages(uint32(c.engine.opts.MaxMemoryBytes / abi.PageSize))
 	if cacheDir != "" {
 		if c.cache, err = wazero.NewCompilationCacheWithDir(cacheDir); err != nil {
 			return fmt.Errorf("compile module %x: %w", c.hash[:6], err)

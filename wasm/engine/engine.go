@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/wasmill/wasmill/raftstore/vfs"
+	"github.com/wasmill/wasmill/wasm/abi"
 	"github.com/wasmill/wasmill/wasm/module"
 )
 
@@ -50,7 +51,7 @@ type Options struct {
 
 func (o Options) orDefault() Options {
 	o.MaxMemoryBytes = cmp.Or(o.MaxMemoryBytes, 256<<20)
-	o.DefaultMemoryBytes = min(cmp.Or(o.DefaultMemoryBytes, 64<<20), o.MaxMemoryBytes)
+	o.DefaultMemoryBytes = min(cmp.Or(o.DefaultMemoryBytes, abi.DefaultMemoryBytes), o.MaxMemoryBytes)
 	o.MaxInstances = cmp.Or(o.MaxInstances, runtime.GOMAXPROCS(0))
 	o.IdleModules = max(cmp.Or(o.IdleModules, 8), 0)
 	if o.FS == nil {
@@ -68,9 +69,6 @@ func (o Options) orDefault() Options {
 	return o
 }
 
-// maxMemory is where bit 63 of a result would be needed for an address.
-const maxMemory = 1 << 31
-
 // Engine compiles modules and owns everything that runs them. Safe for concurrent use.
 type Engine struct {
 	opts        Options
@@ -87,8 +85,8 @@ type Engine struct {
 // allow the interpreter.
 func New(opts Options) (*Engine, error) {
 	opts = opts.orDefault()
-	if opts.MaxMemoryBytes < module.PageSize || opts.MaxMemoryBytes > maxMemory {
-		return nil, fmt.Errorf("wasm engine: memory limit of %d bytes is not within %d and %d", opts.MaxMemoryBytes, module.PageSize, maxMemory)
+	if opts.MaxMemoryBytes < abi.PageSize || opts.MaxMemoryBytes > abi.MaxMemoryBytes {
+		return nil, fmt.Errorf("wasm engine: memory limit of %d bytes is not within %d and %d", opts.MaxMemoryBytes, abi.PageSize, abi.MaxMemoryBytes)
 	}
 	e := &Engine{opts: opts, compiling: make(chan struct{}, 2), codes: map[[sha256.Size]byte]*code{}}
 	if err := compilerSupported(); err != nil {

@@ -12,35 +12,28 @@ import (
 
 const maxLogLine = 4096
 
-// hostFunction is a function of the module wasmill_v1. Its panics become traps of the calling module.
-type hostFunction struct {
-	name            string
-	params, results []api.ValueType
-	call            func(c *call, mem api.Memory, stack []uint64)
-}
+// hostFunction does what a function of abi.HostFunctions promises. Its panics become traps of the calling
+// module.
+type hostFunction func(c *call, mem api.Memory, stack []uint64)
 
-const (
-	i32 = api.ValueTypeI32
-	i64 = api.ValueTypeI64
-)
-
-var hostFunctions = []hostFunction{
-	{"log", []api.ValueType{i32, i32, i32}, nil, hostLog},
-	{"config_get", []api.ValueType{i32, i32, i32, i32}, []api.ValueType{i32}, hostConfigGet},
-	{"metric_add", []api.ValueType{i32, i32, i64}, nil, hostMetricAdd},
-	{"now", nil, []api.ValueType{i64}, func(c *call, _ api.Memory, stack []uint64) { stack[0] = uint64(c.now()) }},
-	{"random", []api.ValueType{i32, i32}, nil, hostRandom},
+var hostFunctions = map[string]hostFunction{
+	abi.ImportLog:       hostLog,
+	abi.ImportConfigGet: hostConfigGet,
+	abi.ImportMetricAdd: hostMetricAdd,
+	abi.ImportNow:       func(c *call, _ api.Memory, stack []uint64) { stack[0] = uint64(c.now()) },
+	abi.ImportRandom:    hostRandom,
 }
 
 // linkHost offers the host functions to a runtime. They are plain stack functions: the reflective kind
 // costs 1.5 microseconds a call.
 func linkHost(ctx context.Context, rt wazero.Runtime) error {
 	b := rt.NewHostModuleBuilder(abi.ImportModule)
-	for _, f := range hostFunctions {
+	for _, f := range abi.HostFunctions {
+		do := hostFunctions[f.Name]
 		run := api.GoModuleFunc(func(ctx context.Context, m api.Module, stack []uint64) {
-			f.call(callOf(ctx), m.Memory(), stack)
+			do(callOf(ctx), m.Memory(), stack)
 		})
-		b.NewFunctionBuilder().WithGoModuleFunction(run, f.params, f.results).Export(f.name)
+		b.NewFunctionBuilder().WithGoModuleFunction(run, []api.ValueType(f.Params), []api.ValueType(f.Results)).Export(f.Name)
 	}
 	_, err := b.Instantiate(ctx)
 	return err

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wasmill/wasmill/wasm/abi"
+	"github.com/wasmill/wasmill/wasm/module"
 	"github.com/wasmill/wasmill/wasm/wasmtest"
 )
 
@@ -162,6 +163,32 @@ func TestWASIClockIsRecordTime(t *testing.T) {
 	})
 	if got := said(t, newPool(t, e, wasm, PoolOptions{}), batch("a")); got != "okay" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// TestHostFunctionsAreOneTable: what a binary may import and what the engine links are abi.HostFunctions. A
+// module that imports all of them with the signatures of the table is accepted and starts; one with another
+// signature, or another function, is not.
+func TestHostFunctionsAreOneTable(t *testing.T) {
+	e, _ := newEngine(t, Options{})
+	var all [][4]string
+	for _, f := range abi.HostFunctions {
+		if hostFunctions[f.Name] == nil {
+			t.Errorf("%s is in the table and does nothing", f.Name)
+		}
+		all = append(all, [4]string{abi.ImportModule, f.Name, f.Params, f.Results})
+		wrong := [4]string{abi.ImportModule, f.Name, f.Params + i64s, f.Results}
+		if _, err := e.Compile(t.Context(), wasmtest.With(wasmtest.Parts{Imports: [][4]string{wrong}})); !errors.Is(err, module.ErrWrongSignature) {
+			t.Errorf("%s with one parameter more: %v", f.Name, err)
+		}
+	}
+	if len(hostFunctions) != len(abi.HostFunctions) {
+		t.Errorf("the engine has %d functions, the table %d", len(hostFunctions), len(abi.HostFunctions))
+	}
+	newPool(t, e, wasmtest.With(wasmtest.Parts{Imports: all}), PoolOptions{})
+	unknown := [4]string{abi.ImportModule, "kv_get", i32s, i32s}
+	if _, err := e.Compile(t.Context(), wasmtest.With(wasmtest.Parts{Imports: [][4]string{unknown}})); !errors.Is(err, module.ErrUnknownImport) {
+		t.Errorf("a function that is not in the table: %v", err)
 	}
 }
 

@@ -56,8 +56,8 @@ func (m *Module) Pool(opts PoolOptions) (*Pool, error) {
 	limits := opts.Limits
 	limits.Answer = limits.Answer.OrDefault()
 	limits.MemoryBytes = cmp.Or(limits.MemoryBytes, c.engine.opts.DefaultMemoryBytes)
-	if most := c.engine.opts.MaxMemoryBytes; limits.MemoryBytes < 0 || limits.MemoryBytes > most {
-		return nil, fmt.Errorf("%s: memory limit of %d bytes is not within 1 and %d", opts.Label, limits.MemoryBytes, most)
+	if most := c.engine.opts.MaxMemoryBytes; limits.MemoryBytes < abi.PageSize || limits.MemoryBytes > most {
+		return nil, fmt.Errorf("%s: memory limit of %d bytes is not within %d and %d", opts.Label, limits.MemoryBytes, abi.PageSize, most)
 	}
 	key := poolKey{label: opts.Label, config: string(raw), limits: limits}
 	if err := c.enter(); err != nil {

@@ -35,16 +35,14 @@ func newSandbox(e *Engine, observer Observer, label string, raw []byte, limit in
 	return s
 }
 
-const maxConfigBytes = 64 << 10
-
 // parseConfig checks a stage's configuration and returns the text for wasmill_init_v1 and the values for
 // config_get.
 func parseConfig(config []byte) ([]byte, map[string]string, error) {
 	if len(config) == 0 || string(config) == "null" {
 		config = []byte("{}")
 	}
-	if len(config) > maxConfigBytes {
-		return nil, nil, fmt.Errorf("configuration of %d bytes, the limit is %d", len(config), maxConfigBytes)
+	if len(config) > abi.MaxConfigBytes {
+		return nil, nil, fmt.Errorf("configuration of %d bytes, the limit is %d", len(config), abi.MaxConfigBytes)
 	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(config, &fields); err != nil {

@@ -10,40 +10,14 @@ import (
 
 const wasiModule = "wasi_snapshot_preview1"
 
-// signature is a function type; each byte of the strings is a value type of the binary format.
-type signature struct {
-	params, results string
-}
-
-const (
-	i32 = "\x7f"
-	i64 = "\x7e"
-)
-
-func (s signature) String() string {
-	if s.results == "" {
-		return "(" + typeNames(s.params) + ")"
-	}
-	return "(" + typeNames(s.params) + ") -> " + typeNames(s.results)
-}
-
-func typeNames(types string) string {
-	known := map[byte]string{0x7f: "i32", 0x7e: "i64", 0x7d: "f32", 0x7c: "f64", 0x7b: "v128", 0x70: "funcref", 0x6f: "externref"}
-	var names []string
-	for i := range len(types) {
-		names = append(names, known[types[i]])
-	}
-	return strings.Join(names, ", ")
-}
-
 // hostImports are the functions that a module may import from the broker.
-var hostImports = map[string]signature{
-	"log":        {i32 + i32 + i32, ""},
-	"config_get": {i32 + i32 + i32 + i32, i32},
-	"metric_add": {i32 + i32 + i64, ""},
-	"now":        {"", i64},
-	"random":     {i32 + i32, ""},
-}
+var hostImports = func() map[string]abi.Signature {
+	imports := map[string]abi.Signature{}
+	for _, f := range abi.HostFunctions {
+		imports[f.Name] = f.Signature
+	}
+	return imports
+}()
 
 // wasiImports are the functions of WASI preview 1; their types are checked by the linker.
 var wasiImports = strings.Fields(`args_get args_sizes_get clock_res_get clock_time_get environ_get environ_sizes_get
@@ -53,20 +27,6 @@ var wasiImports = strings.Fields(`args_get args_sizes_get clock_res_get clock_ti
 	path_filestat_get path_filestat_set_times path_link path_open path_readlink path_remove_directory
 	path_rename path_symlink path_unlink_file poll_oneoff proc_exit proc_raise random_get sched_yield
 	sock_accept sock_recv sock_send sock_shutdown`)
-
-type wantedExport struct {
-	name     string
-	sig      signature
-	required bool
-}
-
-var exports = []wantedExport{
-	{abi.ExportAlloc, signature{i32, i32}, true},
-	{abi.ExportProcess, signature{i32 + i32, i64}, true},
-	{abi.ExportInit, signature{i32 + i32, i32}, false},
-	{abi.ExportFields, signature{"", i32}, false},
-	{abi.ExportInitialize, signature{"", ""}, false},
-}
 
 func checkImports(m *binary, _ Limits) error {
 	var unknown []string
@@ -104,15 +64,15 @@ func checkExports(m *binary, _ Limits) error {
 	if !slices.ContainsFunc(m.exports, func(e exportEntry) bool { return e.name == abi.ExportMemory && e.kind == kindMemory }) {
 		missing = append(missing, abi.ExportMemory)
 	}
-	for _, want := range exports {
-		at := slices.IndexFunc(m.exports, func(e exportEntry) bool { return e.name == want.name })
+	for _, want := range abi.Exports {
+		at := slices.IndexFunc(m.exports, func(e exportEntry) bool { return e.name == want.Name })
 		if at < 0 {
-			if want.required {
-				missing = append(missing, want.name+want.sig.String())
+			if want.Required {
+				missing = append(missing, want.Name+want.Signature.String())
 			}
 			continue
 		}
-		if err := m.checkExport(m.exports[at], want.sig); err != nil {
+		if err := m.checkExport(m.exports[at], want.Signature); err != nil {
 			return err
 		}
 	}
@@ -126,7 +86,7 @@ func checkExports(m *binary, _ Limits) error {
 	return nil
 }
 
-func (m *binary) checkExport(e exportEntry, want signature) error {
+func (m *binary) checkExport(e exportEntry, want abi.Signature) error {
 	if e.kind != kindFunction || int64(e.index) >= int64(len(m.functions)) {
 		return fmt.Errorf("%w: export %s must be a function %v", ErrWrongSignature, e.name, want)
 	}
@@ -140,9 +100,9 @@ func (m *binary) checkExport(e exportEntry, want signature) error {
 	return nil
 }
 
-func (m *binary) signature(typeIndex uint32) (signature, error) {
+func (m *binary) signature(typeIndex uint32) (abi.Signature, error) {
 	if int64(typeIndex) >= int64(len(m.types)) {
-		return signature{}, fmt.Errorf("%w: type %d of %d", ErrMalformed, typeIndex, len(m.types))
+		return abi.Signature{}, fmt.Errorf("%w: type %d of %d", ErrMalformed, typeIndex, len(m.types))
 	}
 	return m.types[typeIndex], nil
 }
@@ -155,7 +115,7 @@ func checkMemory(m *binary, limits Limits) error {
 	if mem.shared {
 		return fmt.Errorf("%w: it is shared between threads; build without threads", ErrMemory)
 	}
-	if need := mem.min * PageSize; need > limits.MaxMemoryBytes {
+	if need := mem.min * abi.PageSize; need > limits.MaxMemoryBytes {
 		return fmt.Errorf("%w: it needs %d bytes at the start and the limit is %d; build it with less or raise the stage's memory limit", ErrMemory, need, limits.MaxMemoryBytes)
 	}
 	return nil

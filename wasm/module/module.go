@@ -30,9 +30,6 @@ var (
 	ErrTooLarge       = fmt.Errorf("%w: too large", ErrInvalid)
 )
 
-// PageSize is the unit of linear memory in bytes.
-const PageSize = 64 << 10
-
 // Limits bound a module. A field that is zero takes its value of DefaultLimits.
 type Limits struct {
 	MaxBytes         int    // of the binary
@@ -48,7 +45,7 @@ type Limits struct {
 // DefaultLimits are the limits of a broker without configuration.
 func DefaultLimits() Limits {
 	return Limits{
-		MaxBytes: 32 << 20, MaxMemoryBytes: 64 << 20, MaxTableElements: 1 << 20, MaxTables: 16,
+		MaxBytes: 32 << 20, MaxMemoryBytes: abi.DefaultMemoryBytes, MaxTableElements: 1 << 20, MaxTables: 16,
 		MaxTypes: 10_000, MaxImports: 256, MaxExports: 10_000, MaxFunctions: 200_000,
 	}
 }
@@ -103,7 +100,7 @@ func Inspect(wasm []byte, limits Limits) (Info, error) {
 	}
 	info := Info{
 		ABI: abi.Name, Fields: abi.AllFields, SHA256: sha256.Sum256(wasm), Size: len(wasm),
-		MemoryMinBytes: uint64(m.memories[0].min) * PageSize,
+		MemoryMinBytes: uint64(m.memories[0].min) * abi.PageSize,
 	}
 	for _, e := range m.exports {
 		if e.kind == kindFunction {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+
+	"github.com/wasmill/wasmill/wasm/abi"
 )
 
 const (
@@ -33,7 +35,7 @@ var magic = []byte("\x00asm")
 
 // binary is what the sections say about the interface.
 type binary struct {
-	types     []signature
+	types     []abi.Signature
 	imports   []importEntry
 	functions []uint32 // type of every function, imported ones first
 	tables    []limitsEntry
@@ -152,7 +154,7 @@ func (m *binary) readTypes(r *reader, limits Limits) {
 		if form := r.byte(); r.err == nil && form != 0x60 {
 			r.fail(ErrMalformed, "type form %#x; only functions are supported (no garbage-collected types)", form)
 		}
-		m.types = append(m.types, signature{params: string(r.valueTypes()), results: string(r.valueTypes())})
+		m.types = append(m.types, abi.Signature{Params: string(r.valueTypes()), Results: string(r.valueTypes())})
 		if r.err != nil {
 			return
 		}

@@ -16,7 +16,7 @@ import (
 // bisection and instances.
 type model struct {
 	stages int
-	policy OnError
+	policy abi.OnError
 	place  abi.Place
 	fault  string // a mistake that the comparison must notice
 }
@@ -81,7 +81,7 @@ func (m model) stage(at int, r modelRecord) (left []modelRecord, routes []string
 	case 'd':
 		return nil, nil, false
 	case 'r':
-		if m.policy == DeadLetter && m.fault != "reject is no dead letter" {
+		if m.policy == abi.OnErrorDeadLetter && m.fault != "reject is no dead letter" {
 			return nil, []string{r.value + ">dead/-1"}, false
 		}
 		return nil, nil, m.place == abi.PlaceWrite
@@ -103,14 +103,14 @@ func (m model) stage(at int, r modelRecord) (left []modelRecord, routes []string
 
 func (m model) failed(r modelRecord) (left []modelRecord, routes []string, rejected bool) {
 	switch m.policy {
-	case Skip:
+	case abi.OnErrorSkip:
 		if m.fault == "skip drops" {
 			return nil, nil, false
 		}
 		return []modelRecord{r}, nil, false
-	case Drop:
+	case abi.OnErrorDrop:
 		return nil, nil, false
-	case DeadLetter:
+	case abi.OnErrorDeadLetter:
 		return nil, []string{r.value + ">dead/-1"}, false
 	}
 	return nil, nil, m.place == abi.PlaceWrite
@@ -137,8 +137,8 @@ func subjects(t testing.TB) map[model]*Pipeline {
 	list := map[model]*Pipeline{}
 	for stages := 1; stages <= 3; stages++ {
 		for _, place := range []abi.Place{abi.PlaceWrite, abi.PlaceView, abi.PlaceDerivation} {
-			for _, policy := range []OnError{Reject, Skip, Drop, DeadLetter} {
-				if policy == DeadLetter && place == abi.PlaceView {
+			for _, policy := range []abi.OnError{abi.OnErrorReject, abi.OnErrorSkip, abi.OnErrorDrop, abi.OnErrorDeadLetter} {
+				if policy == abi.OnErrorDeadLetter && place == abi.PlaceView || policy == abi.OnErrorReject && place != abi.PlaceWrite {
 					continue
 				}
 				m := model{stages: stages, policy: policy, place: place}
@@ -166,7 +166,7 @@ func TestModel(t *testing.T) {
 	var models []model
 	for stages := 1; stages <= 3; stages++ { // in a fixed order, so that a seed means the same every time
 		for _, place := range []abi.Place{abi.PlaceWrite, abi.PlaceView, abi.PlaceDerivation} {
-			for _, policy := range []OnError{Reject, Skip, Drop, DeadLetter} {
+			for _, policy := range []abi.OnError{abi.OnErrorReject, abi.OnErrorSkip, abi.OnErrorDrop, abi.OnErrorDeadLetter} {
 				m := model{stages: stages, policy: policy, place: place}
 				if pipelines[m] != nil {
 					models = append(models, m)
@@ -192,9 +192,9 @@ func TestModelNoticesMistakes(t *testing.T) {
 		fault string
 		model model
 	}{
-		{"reject one child", model{stages: 2, policy: Reject, place: abi.PlaceWrite}},
-		{"reject is no dead letter", model{stages: 1, policy: DeadLetter, place: abi.PlaceWrite}},
-		{"skip drops", model{stages: 1, policy: Skip, place: abi.PlaceWrite}},
+		{"reject one child", model{stages: 2, policy: abi.OnErrorReject, place: abi.PlaceWrite}},
+		{"reject is no dead letter", model{stages: 1, policy: abi.OnErrorDeadLetter, place: abi.PlaceWrite}},
+		{"skip drops", model{stages: 1, policy: abi.OnErrorSkip, place: abi.PlaceWrite}},
 	} {
 		rng := rand.New(rand.NewPCG(1, 2))
 		p, m := pipelines[c.model], c.model

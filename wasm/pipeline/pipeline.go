@@ -25,17 +25,6 @@ import (
 // ErrClosed: the pipeline was closed; take its successor and run again.
 var ErrClosed = errors.New("pipeline is closed")
 
-// OnError is what becomes of a record that a stage fails on.
-type OnError string
-
-// The policies of a stage. Empty means Reject.
-const (
-	Reject     OnError = "reject"      // the producer learns which record and why; a drop outside of write pipelines
-	Skip       OnError = "skip"        // the record passes the stage unchanged
-	Drop       OnError = "drop"        // the record is left out
-	DeadLetter OnError = "dead_letter" // the record goes to the dead-letter topic; so do records that the module rejects
-)
-
 // Limits bound one stage. Zero means the engine's default.
 type Limits struct {
 	MemoryBytes int64 // linear memory of one instance
@@ -47,7 +36,7 @@ type StageSpec struct {
 	Version         int
 	Hash            string // SHA-256 of the module in lower-case hex
 	Config          json.RawMessage
-	OnError         OnError
+	OnError         abi.OnError
 	DeadLetterTopic string
 	Limits          Limits
 }
@@ -85,7 +74,7 @@ type stage struct {
 	label   string
 	pool    *engine.Pool
 	mask    abi.Mask
-	policy  OnError
+	policy  abi.OnError
 	dead    string // dead-letter topic
 	breaker breaker
 }
@@ -114,8 +103,12 @@ func Compile(ctx context.Context, e *engine.Engine, source ModuleSource, spec Sp
 }
 
 func compileStage(ctx context.Context, e *engine.Engine, source ModuleSource, place abi.Place, s StageSpec) (*stage, error) {
-	if err := s.validate(place); err != nil {
+	policy, err := place.Policy(s.OnError, s.DeadLetterTopic)
+	if err != nil {
 		return nil, err
+	}
+	if fault := abi.NameFault(s.DeadLetterTopic); policy == abi.OnErrorDeadLetter && fault != "" {
+		return nil, fmt.Errorf("dead-letter topic %q: %s", s.DeadLetterTopic, fault)
 	}
 	wasm, err := source.Get(ctx, s.Hash)
 	if err != nil {
@@ -133,31 +126,9 @@ func compileStage(ctx context.Context, e *engine.Engine, source ModuleSource, pl
 	if err != nil {
 		return nil, err
 	}
-	st := &stage{label: s.label(), pool: pool, mask: pool.Mask(), policy: s.OnError, dead: s.DeadLetterTopic}
+	st := &stage{label: s.label(), pool: pool, mask: pool.Mask(), policy: policy, dead: s.DeadLetterTopic}
 	st.breaker.threshold = breakerThreshold
-	if st.policy == "" {
-		st.policy = Reject
-	}
 	return st, nil
-}
-
-func (s StageSpec) validate(place abi.Place) error {
-	switch s.OnError {
-	case "", Reject, Skip, Drop:
-		if s.DeadLetterTopic != "" {
-			return fmt.Errorf("a dead-letter topic needs on_error %q, not %q", DeadLetter, s.OnError)
-		}
-	case DeadLetter:
-		if place == abi.PlaceView {
-			return fmt.Errorf("on_error %q: a view cannot write; use %q or %q", DeadLetter, Skip, Drop)
-		}
-		if !abi.ValidTopic([]byte(s.DeadLetterTopic)) {
-			return fmt.Errorf("on_error %q needs the name of a dead-letter topic, %q is none", DeadLetter, s.DeadLetterTopic)
-		}
-	default:
-		return fmt.Errorf("on_error %q is not known; use %q, %q, %q or %q", s.OnError, Reject, Skip, Drop, DeadLetter)
-	}
-	return nil
 }
 
 // Version is the one that the pipeline was compiled as.

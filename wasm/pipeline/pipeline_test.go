@@ -77,11 +77,11 @@ func newFixture(t testing.TB, observer engine.Observer) *fixture {
 }
 
 // commands makes n stages that obey byte 0, 1, ... of each value.
-func (f *fixture) commands(n int, policy OnError) []StageSpec {
+func (f *fixture) commands(n int, policy abi.OnError) []StageSpec {
 	stages := make([]StageSpec, n)
 	for i := range stages {
 		stages[i] = StageSpec{Module: fmt.Sprintf("stage%d", i), Version: 1, Hash: f.shelf.put(wasmtest.Commands(i)), OnError: policy}
-		if policy == DeadLetter {
+		if policy == abi.OnErrorDeadLetter {
 			stages[i].DeadLetterTopic = "dead"
 		}
 	}
@@ -138,7 +138,7 @@ func show(r *Result) string {
 
 func TestOneStage(t *testing.T) {
 	f := newFixture(t, nil)
-	p := f.compile(t, abi.PlaceWrite, f.commands(1, Reject)...)
+	p := f.compile(t, abi.PlaceWrite, f.commands(1, abi.OnErrorReject)...)
 	for _, c := range []struct {
 		values, want          string
 		unchanged, onlyFilter bool
@@ -164,7 +164,7 @@ func TestOneStage(t *testing.T) {
 
 func TestVerdictTellsWhy(t *testing.T) {
 	f := newFixture(t, nil)
-	p := f.compile(t, abi.PlaceWrite, f.commands(2, Reject)...)
+	p := f.compile(t, abi.PlaceWrite, f.commands(2, abi.OnErrorReject)...)
 	r := mustRun(t, p, input("kk", "kr", "t", "kb", "d"))
 	want := []Verdict{
 		{Kind: Kept, Stage: -1},
@@ -186,19 +186,21 @@ func TestVerdictTellsWhy(t *testing.T) {
 func TestPolicies(t *testing.T) {
 	f := newFixture(t, nil)
 	for _, c := range []struct {
-		policy OnError
+		policy abi.OnError
 		place  abi.Place
 		want   string // of: keep, trap, reject
 	}{
-		{Reject, abi.PlaceWrite, "ke re re | 0:k |"},
+		{abi.OnErrorReject, abi.PlaceWrite, "ke re re | 0:k |"},
 		{"", abi.PlaceWrite, "ke re re | 0:k |"},
-		{Skip, abi.PlaceWrite, "ke ke re | 0:k 1:t |"},
-		{Drop, abi.PlaceWrite, "ke dr re | 0:k |"},
-		{DeadLetter, abi.PlaceWrite, "ke ro ro | 0:k | 1:t>dead/-1 2:r>dead/-1"},
-		{Reject, abi.PlaceView, "ke dr dr | 0:k |"},
-		{Skip, abi.PlaceView, "ke ke dr | 0:k 1:t |"},
-		{Reject, abi.PlaceDerivation, "ke dr dr | 0:k |"},
-		{DeadLetter, abi.PlaceDerivation, "ke ro ro | 0:k | 1:t>dead/-1 2:r>dead/-1"},
+		{abi.OnErrorSkip, abi.PlaceWrite, "ke ke re | 0:k 1:t |"},
+		{abi.OnErrorDrop, abi.PlaceWrite, "ke dr re | 0:k |"},
+		{abi.OnErrorDeadLetter, abi.PlaceWrite, "ke ro ro | 0:k | 1:t>dead/-1 2:r>dead/-1"},
+		{"", abi.PlaceView, "ke dr dr | 0:k |"},
+		{abi.OnErrorDrop, abi.PlaceView, "ke dr dr | 0:k |"},
+		{abi.OnErrorSkip, abi.PlaceView, "ke ke dr | 0:k 1:t |"},
+		{"", abi.PlaceDerivation, "ke dr dr | 0:k |"},
+		{abi.OnErrorSkip, abi.PlaceDerivation, "ke ke dr | 0:k 1:t |"},
+		{abi.OnErrorDeadLetter, abi.PlaceDerivation, "ke ro ro | 0:k | 1:t>dead/-1 2:r>dead/-1"},
 	} {
 		p := f.compile(t, c.place, f.commands(1, c.policy)...)
 		if got := show(mustRun(t, p, input("k", "t", "r"))); got != c.want {
@@ -209,7 +211,7 @@ func TestPolicies(t *testing.T) {
 
 func TestDeadLetterHeaders(t *testing.T) {
 	f := newFixture(t, nil)
-	p := f.compile(t, abi.PlaceDerivation, f.commands(2, DeadLetter)...)
+	p := f.compile(t, abi.PlaceDerivation, f.commands(2, abi.OnErrorDeadLetter)...)
 	in := input("k", "er?", "et?")
 	in.Partition, in.BaseOffset = 4, 100
 	in.Records[1].Headers = []record.RecordHeader{{Key: []byte("own"), Value: []byte("1")}}
@@ -236,7 +238,7 @@ func headers(hs []record.RecordHeader) string {
 
 func TestFanOutThenReject(t *testing.T) {
 	f := newFixture(t, nil)
-	stages := f.commands(2, Reject)
+	stages := f.commands(2, abi.OnErrorReject)
 	// The second stage is asked by the last byte that the first one leaves: "ed" becomes "e", so it sees
 	// nothing there; "fr" becomes three records that it rejects; "cr" is routed and then rejected.
 	p := f.compile(t, abi.PlaceWrite, stages...)
@@ -244,7 +246,7 @@ func TestFanOutThenReject(t *testing.T) {
 	if want := "ch re re ke ke | 0:fk 0+:fk 0+:fk 3:ck 4:kk | 3:ck>other/2"; got != want {
 		t.Errorf("got %q, want %q: nothing of a rejected source may be written", got, want)
 	}
-	view := f.compile(t, abi.PlaceView, stages...)
+	view := f.compile(t, abi.PlaceView, f.commands(2, "")...)
 	if got, want := show(mustRun(t, view, input("fr", "fk"))), "dr ch | 1:fk 1+:fk 1+:fk |"; got != want {
 		t.Errorf("view: got %q, want %q", got, want)
 	}
@@ -252,7 +254,7 @@ func TestFanOutThenReject(t *testing.T) {
 
 func TestOffsets(t *testing.T) {
 	f := newFixture(t, nil)
-	p := f.compile(t, abi.PlaceView, f.commands(2, Reject)...)
+	p := f.compile(t, abi.PlaceView, f.commands(2, "")...)
 	in := input("kk", "dk", "Fd", "Fk", "kF")
 	for i := range in.Records {
 		in.Records[i].OffsetDelta = int32(2 * i) // a filtered batch
@@ -273,7 +275,7 @@ func TestOffsets(t *testing.T) {
 
 func TestResolve(t *testing.T) {
 	f := newFixture(t, nil)
-	p := f.compile(t, abi.PlaceWrite, f.commands(1, Reject)...)
+	p := f.compile(t, abi.PlaceWrite, f.commands(1, abi.OnErrorReject)...)
 	in := input("k", "x", "c")
 	in.Resolve = func(topic string, partition int32) error {
 		if partition == 2 {
@@ -288,7 +290,7 @@ func TestResolve(t *testing.T) {
 	if m := r.Verdicts[1].Message; m != "topic other is not there" {
 		t.Errorf("message is %q", m)
 	}
-	dead := f.compile(t, abi.PlaceWrite, f.commands(1, DeadLetter)...)
+	dead := f.compile(t, abi.PlaceWrite, f.commands(1, abi.OnErrorDeadLetter)...)
 	if got, want := show(mustRun(t, dead, in)), "ke re ke | 0:k 2:c | 2:c>other/2"; got != want {
 		t.Errorf("without a dead-letter topic: got %q, want %q", got, want)
 	}
@@ -297,7 +299,7 @@ func TestResolve(t *testing.T) {
 func TestCallsAreSplitBySize(t *testing.T) {
 	calls := &counter{}
 	f := newFixture(t, calls)
-	p := f.compile(t, abi.PlaceWrite, f.commands(1, Reject)...)
+	p := f.compile(t, abi.PlaceWrite, f.commands(1, abi.OnErrorReject)...)
 	var values []string
 	for range 40 {
 		values = append(values, "k"+strings.Repeat("x", 100<<10))
@@ -347,7 +349,7 @@ func (c *counter) Outcome(_ string, o engine.Outcome) {
 func TestBisectionFindsTheGuiltyOnFreshInstances(t *testing.T) {
 	calls := &counter{}
 	f := newFixture(t, calls)
-	p := f.compile(t, abi.PlaceWrite, f.commands(1, Drop)...)
+	p := f.compile(t, abi.PlaceWrite, f.commands(1, abi.OnErrorDrop)...)
 	values := make([]string, 64)
 	for i := range values {
 		values[i] = "k"
@@ -371,7 +373,7 @@ func TestBisectionFindsTheGuiltyOnFreshInstances(t *testing.T) {
 func TestBreakerPausesAModuleThatKeepsFailing(t *testing.T) {
 	calls := &counter{}
 	f := newFixture(t, calls)
-	p := f.compile(t, abi.PlaceWrite, f.commands(1, Skip)...)
+	p := f.compile(t, abi.PlaceWrite, f.commands(1, abi.OnErrorSkip)...)
 	bad := make([]string, 100)
 	for i := range bad {
 		bad[i] = "t"
@@ -415,7 +417,7 @@ func TestBreakerPausesAModuleThatKeepsFailing(t *testing.T) {
 func TestBreakerTripsWhenOneBatchHasTooManyGuilty(t *testing.T) {
 	calls := &counter{}
 	f := newFixture(t, calls)
-	p := f.compile(t, abi.PlaceWrite, f.commands(1, Drop)...)
+	p := f.compile(t, abi.PlaceWrite, f.commands(1, abi.OnErrorDrop)...)
 	values := make([]string, 1000)
 	for i := range values {
 		values[i] = []string{"k", "t"}[i%2]
@@ -428,7 +430,7 @@ func TestBreakerTripsWhenOneBatchHasTooManyGuilty(t *testing.T) {
 
 func TestCompileErrors(t *testing.T) {
 	f := newFixture(t, nil)
-	good := f.commands(1, Reject)[0]
+	good := f.commands(1, abi.OnErrorReject)[0]
 	with := func(change func(s *StageSpec)) []StageSpec {
 		s := good
 		change(&s)
@@ -441,17 +443,19 @@ func TestCompileErrors(t *testing.T) {
 		stages []StageSpec
 		want   string
 	}{
-		"no stages":        {abi.PlaceWrite, nil, "no stages"},
-		"unknown module":   {abi.PlaceWrite, with(func(s *StageSpec) { s.Hash = "ff" }), "stage 1 (stage0@1): no module ff"},
-		"wrong bytes":      {abi.PlaceWrite, with(func(s *StageSpec) { s.Hash = "00" }), "expected was 00"},
-		"unknown policy":   {abi.PlaceWrite, with(func(s *StageSpec) { s.OnError = "retry" }), `on_error "retry" is not known`},
-		"no dead letters":  {abi.PlaceWrite, with(func(s *StageSpec) { s.OnError = DeadLetter }), "needs the name of a dead-letter topic"},
-		"stray topic":      {abi.PlaceWrite, with(func(s *StageSpec) { s.DeadLetterTopic = "dead" }), "needs on_error"},
-		"view that writes": {abi.PlaceView, with(func(s *StageSpec) { s.OnError, s.DeadLetterTopic = DeadLetter, "dead" }), "a view cannot write"},
-		"refused config":   {abi.PlaceWrite, with(func(s *StageSpec) { s.Hash = refusing }), "refused its configuration with code 5"},
-		"config no JSON":   {abi.PlaceWrite, with(func(s *StageSpec) { s.Config = []byte("{") }), "must be a JSON object"},
-		"config no object": {abi.PlaceWrite, with(func(s *StageSpec) { s.Config = []byte("[1]") }), "must be a JSON object"},
-		"too much memory":  {abi.PlaceWrite, with(func(s *StageSpec) { s.Limits.MemoryBytes = 1 << 40 }), "memory limit"},
+		"no stages":         {abi.PlaceWrite, nil, "no stages"},
+		"unknown module":    {abi.PlaceWrite, with(func(s *StageSpec) { s.Hash = "ff" }), "stage 1 (stage0@1): no module ff"},
+		"wrong bytes":       {abi.PlaceWrite, with(func(s *StageSpec) { s.Hash = "00" }), "expected was 00"},
+		"unknown policy":    {abi.PlaceWrite, with(func(s *StageSpec) { s.OnError = "retry" }), `on_error "retry" is not possible in a write pipeline`},
+		"no dead letters":   {abi.PlaceWrite, with(func(s *StageSpec) { s.OnError = abi.OnErrorDeadLetter }), "no dead_letter_topic is named"},
+		"bad dead letters":  {abi.PlaceWrite, with(func(s *StageSpec) { s.OnError, s.DeadLetterTopic = abi.OnErrorDeadLetter, "a/b" }), `dead-letter topic "a/b": it contains`},
+		"stray topic":       {abi.PlaceWrite, with(func(s *StageSpec) { s.DeadLetterTopic = "dead" }), "on_error is reject, not dead_letter"},
+		"view that writes":  {abi.PlaceView, with(func(s *StageSpec) { s.OnError, s.DeadLetterTopic = abi.OnErrorDeadLetter, "dead" }), "is not possible in a view pipeline"},
+		"view that rejects": {abi.PlaceView, []StageSpec{good}, "is not possible in a view pipeline"},
+		"refused config":    {abi.PlaceWrite, with(func(s *StageSpec) { s.Hash = refusing }), "refused its configuration with code 5"},
+		"config no JSON":    {abi.PlaceWrite, with(func(s *StageSpec) { s.Config = []byte("{") }), "must be a JSON object"},
+		"config no object":  {abi.PlaceWrite, with(func(s *StageSpec) { s.Config = []byte("[1]") }), "must be a JSON object"},
+		"too much memory":   {abi.PlaceWrite, with(func(s *StageSpec) { s.Limits.MemoryBytes = 1 << 40 }), "memory limit"},
 	} {
 		_, err := Compile(t.Context(), f.engine, f.shelf, Spec{Name: "p", Place: c.place, Stages: c.stages})
 		if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -462,7 +466,7 @@ func TestCompileErrors(t *testing.T) {
 
 func TestRunEnds(t *testing.T) {
 	f := newFixture(t, nil)
-	p := f.compile(t, abi.PlaceWrite, f.commands(1, Skip)...)
+	p := f.compile(t, abi.PlaceWrite, f.commands(1, abi.OnErrorSkip)...)
 	if r := mustRun(t, p, Input{Topic: "t"}); len(r.Verdicts) != 0 || !r.Unchanged() {
 		t.Error("a batch without records")
 	}
@@ -471,7 +475,7 @@ func TestRunEnds(t *testing.T) {
 	if err := p.Run(t.Context(), input("k"), &Result{}); !errors.Is(err, ErrClosed) {
 		t.Errorf("Run after Close: %v", err)
 	}
-	q := f.compile(t, abi.PlaceWrite, f.commands(1, Skip)...)
+	q := f.compile(t, abi.PlaceWrite, f.commands(1, abi.OnErrorSkip)...)
 	if err := f.engine.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -483,7 +487,7 @@ func TestRunEnds(t *testing.T) {
 // A run in many goroutines and with one result after the other gives what a single one gives.
 func TestConcurrentRuns(t *testing.T) {
 	f := newFixture(t, nil)
-	p := f.compile(t, abi.PlaceWrite, f.commands(2, Drop)...)
+	p := f.compile(t, abi.PlaceWrite, f.commands(2, abi.OnErrorDrop)...)
 	in := input("kk", "ed", "fk", "t", "xk", "kc", "kF", "rk", "k")
 	want := show(mustRun(t, p, in))
 	var wg sync.WaitGroup
@@ -506,7 +510,7 @@ func TestConcurrentRuns(t *testing.T) {
 // the instances.
 func TestCloseUnderLoad(t *testing.T) {
 	f := newFixture(t, nil)
-	stages := f.commands(2, Reject)
+	stages := f.commands(2, abi.OnErrorReject)
 	old := f.compile(t, abi.PlaceWrite, stages...)
 	successor := f.compile(t, abi.PlaceWrite, stages...)
 	in := input("kk", "kd", "ek")

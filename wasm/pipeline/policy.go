@@ -24,7 +24,7 @@ const maxOwnHeaders = 1000
 
 // reject follows the module's own word that record i is to be refused.
 func (r *run) reject(i int, code uint16, message string) {
-	if r.current.policy == DeadLetter {
+	if r.current.policy == abi.OnErrorDeadLetter {
 		r.outcome.In++
 		r.deadLetter(i, code, message)
 		return
@@ -38,14 +38,14 @@ func (r *run) fail(i int, code uint16, message string) {
 	r.outcome.In++
 	r.outcome.Failed++
 	switch r.current.policy {
-	case Skip:
+	case abi.OnErrorSkip:
 		r.outcome.Kept++
 		r.note(i, code, message)
 		r.leave(i, r.from.records[i], r.isIntact(i))
-	case Drop:
+	case abi.OnErrorDrop:
 		r.outcome.Dropped++
 		r.note(i, code, message)
-	case DeadLetter:
+	case abi.OnErrorDeadLetter:
 		r.deadLetter(i, code, message)
 	default:
 		r.refuseRecord(i, code, message)
