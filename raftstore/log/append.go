@@ -8,20 +8,20 @@ import (
 	"github.com/wasmill/wasmill/core/record"
 )
 
-// Frames' headers, and payloads up to copyBelow bytes, are copied into one buffer; larger payloads are
-// written from where they are. A buffer above keepStaging bytes is not kept.
+// Headers of frames, and payloads smaller than copyBelow bytes, are copied into one buffer; larger payloads
+// are written from where they are. A buffer larger than keepStaging bytes is not kept.
 const (
 	copyBelow   = 1 << 10
 	keepStaging = 1 << 20
 )
 
-// staging is what one StoreLogs prepares; reused by the next.
+// staging is what one StoreLogs prepares. Its memory is used again by the next. Log.mu covers it.
 type staging struct {
 	headers []frameHeader
 	arena   []byte
-	copied  int          // arena bytes that bufs has already
+	copied  int          // bytes of arena that bufs has already
 	bufs    [][]byte     // of one write: pieces of the arena, and payloads
-	pending *segmentTail // of the active segment, with what readers do not see yet; nil if nothing
+	pending *segmentTail // of the active segment, with frames that readers do not see yet; nil if none
 }
 
 func (s *staging) reset() {
@@ -33,7 +33,7 @@ func (s *staging) reset() {
 	}
 }
 
-// add stages a payload's bytes behind what is staged.
+// add stages a payload's bytes.
 func (s *staging) add(payload []byte) {
 	if len(payload) < copyBelow {
 		s.arena = append(s.arena, payload...)
@@ -43,8 +43,8 @@ func (s *staging) add(payload []byte) {
 	s.bufs = append(s.bufs, payload)
 }
 
-// flush makes the arena's new bytes a buffer. A later growth of the arena leaves them valid where they
-// are: they have their final contents.
+// flush adds the arena's new bytes to bufs. They stay valid when the arena grows later: append then copies
+// them to another array, and nothing changes the old one.
 func (s *staging) flush() {
 	if len(s.arena) > s.copied {
 		s.bufs = append(s.bufs, s.arena[s.copied:])
@@ -54,30 +54,36 @@ func (s *staging) flush() {
 
 // StoreLogs implements raft.LogStore. It patches base offset and leader epoch of the record batches of
 // every LogCommand in place, then writes all entries, and makes them durable under FlushFsync. The
-// entries' bytes must not change until it returns and are not kept. Errors: ErrDiskFull (nothing
-// happened), ErrGap, ErrMalformedEntry (nothing happened), ErrFailed (now, or earlier).
+// entries' bytes must not change before it returns, and are not kept. After ErrDiskFull, ErrGap and
+// ErrMalformedEntry the log is as before; ErrFailed means that it failed now or earlier.
 func (l *Log) StoreLogs(entries []*raft.Log) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	if err := l.restart(entries[0].Index); err != nil {
+	if err := l.restartEmpty(entries[0].Index); err != nil {
 		return err
 	}
 	l.mu.Lock()
 	sealed, err := l.storeLocked(entries)
 	l.staging.reset()
-	wanted := l.housekeepingWantedLocked()
+	due := l.maintenanceDueLocked()
 	l.mu.Unlock()
 	if sealed != nil && l.o.OnRoll != nil {
 		l.o.OnRoll(sealed.tail.Load().lastIndex)
 	}
-	if wanted || sealed != nil {
-		l.kickKeeper()
+	if due || sealed != nil {
+		l.startMaintenance()
 	}
 	return err
 }
 
-// storeLocked returns the segment that it sealed, if any.
+// storeLocked appends the entries to the active segment and, from the first one that does not fit there,
+// to the next, and returns the segment that it sealed thereby, if any. There is at most one roll: space for
+// all frames is made before the first write, so that a full disk changes nothing.
+//
+// Readers see an entry when publishLocked stores the tail that includes it: under FlushFsync after the sync,
+// so that nothing is read that a power loss may take back. A failed write or sync leaves it open which bytes
+// are on disk: the log fails, and readers never see those entries.
 func (l *Log) storeLocked(entries []*raft.Log) (sealed *segment, err error) {
 	if err := l.usableLocked(); err != nil {
 		return nil, err
@@ -120,8 +126,8 @@ func (l *Log) storeLocked(entries []*raft.Log) (sealed *segment, err error) {
 	return sealed, nil
 }
 
-// restart lets an empty log start at another index than the next: after a snapshot was installed.
-func (l *Log) restart(index uint64) error {
+// restartEmpty makes an empty log start at another index than the next, as after a snapshot was installed.
+func (l *Log) restartEmpty(index uint64) error {
 	st := l.state.Load()
 	tail := st.tail()
 	if first, _ := st.bounds(); first != 0 || index == 0 || index == tail.lastIndex+1 {
@@ -130,7 +136,7 @@ func (l *Log) restart(index uint64) error {
 	return l.Reset(index-1, 0, tail.nextOffset)
 }
 
-// planLocked makes the frames' headers, assigning offsets. Returns the frames' total size.
+// planLocked makes the headers of the frames, assigns offsets, and returns the total size of the frames.
 func (l *Log) planLocked(entries []*raft.Log) (int64, error) {
 	tail := l.state.Load().tail()
 	index, term, offset := tail.lastIndex, tail.lastTerm, tail.nextOffset
@@ -162,7 +168,7 @@ func (l *Log) planLocked(entries []*raft.Log) (int64, error) {
 	return total, nil
 }
 
-// assignOffsets patches the batches of a command and completes its header.
+// assignOffsets patches base offset and leader epoch of a command's batches and completes its header.
 func assignOffsets(h *frameHeader, data []byte) error {
 	for len(data) > 0 {
 		b, rest, err := record.Split(data)
@@ -181,8 +187,11 @@ func assignOffsets(h *frameHeader, data []byte) error {
 	return nil
 }
 
-// appendLocked writes as many of the frames as fit into the active segment, as one write, and returns
-// their number. Readers do not see them yet.
+// appendLocked writes as many of the frames as fit into the active segment, in one write, and returns
+// their number. Readers do not see them before publishLocked.
+//
+// Each header says how many bytes of the segment were durable before this write. That is what tells a torn
+// tail from damage later: see scan.search.
 func (l *Log) appendLocked(headers []frameHeader, entries []*raft.Log) (int, error) {
 	s, st := l.active, &l.staging
 	tail := new(segmentTail)
@@ -200,6 +209,7 @@ func (l *Log) appendLocked(headers []frameHeader, entries []*raft.Log) (int, err
 		st.add(entries[i].Extensions)
 		st.add(entries[i].Data)
 		st.arena = append(st.arena, make([]byte, h.size()-frameHeaderSize-h.payloadLen())...)
+		// The new tail may share its array with the published one, whose length hides the new entries.
 		tail.index = appendIndex(tail.index, tail.size, h, s.baseIndex, tail.maxTimestamp)
 		tail.size += h.size()
 		tail.lastIndex, tail.lastTerm, tail.nextOffset = h.index, h.term, h.nextOffset
@@ -217,7 +227,7 @@ func (l *Log) appendLocked(headers []frameHeader, entries []*raft.Log) (int, err
 	return n, nil
 }
 
-// syncActiveLocked makes all that was written to the active segment durable.
+// syncActiveLocked makes everything durable that was written to the active segment.
 func (l *Log) syncActiveLocked() error {
 	tail := l.writtenLocked()
 	if l.durable >= tail.size {
@@ -230,7 +240,7 @@ func (l *Log) syncActiveLocked() error {
 	return nil
 }
 
-// writtenLocked is the active segment's tail including what is not published.
+// writtenLocked returns the active segment's tail including frames that are not published.
 func (l *Log) writtenLocked() *segmentTail {
 	if l.staging.pending != nil {
 		return l.staging.pending
@@ -238,7 +248,7 @@ func (l *Log) writtenLocked() *segmentTail {
 	return l.active.tail.Load()
 }
 
-// publishLocked shows readers what was written.
+// publishLocked shows readers the frames that were written.
 func (l *Log) publishLocked() {
 	tail := l.writtenLocked()
 	l.staging.pending = nil
@@ -248,8 +258,16 @@ func (l *Log) publishLocked() {
 	}
 }
 
-// rollLocked seals the active segment, if there is one, and makes the prepared one active. The new
-// segment's activation becomes durable with its first frames.
+// rollLocked seals the active segment, if there is one, and makes the prepared one active.
+//
+// The order of what becomes durable: all of the old segment, by a sync here; then, by one sync later, the new
+// segment's activation together with its first frames. The activation records where the old segment ended.
+// After a crash between the two the new segment has no activation and is unused, and the old one is again the
+// last: nothing is lost, as nothing in the new one was acknowledged as durable. Activation and frames may
+// also reach the disk in the other order; frames without activation are not taken for entries.
+//
+// A Sync that runs meanwhile has its own reference to the old segment: see there. A reader that loaded the
+// state before sees the old segment's tail as it was, or sealed; both end at the same entry.
 func (l *Log) rollLocked() error {
 	st := *l.state.Load()
 	base := st.base
@@ -274,7 +292,9 @@ func (l *Log) rollLocked() error {
 	return nil
 }
 
-// sealLocked turns the durable active segment into one that is only read.
+// sealLocked makes the active segment, which is durable, read-only. Its index moves from the tail to the
+// segment first: a reader that sees the sealed tail looks for it there. The log's reference ends; the cache
+// keeps the file open for readers.
 func (l *Log) sealLocked(s *segment, tail *segmentTail) {
 	s.mu.Lock()
 	s.index, s.indexed = tail.index, true
@@ -282,8 +302,8 @@ func (l *Log) sealLocked(s *segment, tail *segmentTail) {
 	sealed := *tail
 	sealed.index, sealed.sealed = nil, true
 	s.tail.Store(&sealed)
-	l.keeper.unindexed = append(l.keeper.unindexed, s)
-	l.loaded.touch(s)
+	l.maintenance.unindexed = append(l.maintenance.unindexed, s)
+	l.cache.touch(s)
 	s.release()
 	l.active, l.file = nil, nil
 }

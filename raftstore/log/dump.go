@@ -11,10 +11,10 @@ import (
 	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
-// Frame is one entry as it lies on disk.
+// Frame is one entry as it is stored.
 type Frame struct {
 	File       string
-	Pos, Size  int64 // of the whole frame, in bytes
+	Pos, Size  int64 // of the whole frame with its header, in bytes
 	Index      uint64
 	Term       uint64
 	Type       raft.LogType
@@ -27,9 +27,9 @@ type Frame struct {
 	Extensions, Data []byte
 }
 
-// Dump calls fn with every frame of the log in dir, oldest first, until it returns an error. It
-// reads only, and must not run while the log is open. A torn tail ends it without an error, damage
-// with a *CorruptionError.
+// Dump calls fn with every frame of the log in dir, in order, until fn returns an error. It changes nothing and
+// must not run while the log is open. It ends without an error at a torn tail, and with a *CorruptionError at
+// damage.
 func Dump(fsys vfs.FS, dir string, fn func(Frame) error) error {
 	set, err := readSegmentSet(fsys, dir)
 	if err != nil {
@@ -48,7 +48,7 @@ func Dump(fsys vfs.FS, dir string, fn func(Frame) error) error {
 	return nil
 }
 
-// openScan opens the segment's file for a scan over all of its frames; the caller closes it.
+// openScan opens the segment's file, which the caller closes, and starts a scan of all its frames.
 func (s *segment) openScan() (vfs.File, *frameScan, error) {
 	f, err := s.fs.OpenReadOnly(s.name)
 	if err != nil {
@@ -83,7 +83,8 @@ func (s *segment) dump(fn func(Frame) error) error {
 	}
 }
 
-// dumpEnd judges the end of a scan.
+// dumpEnd returns nil if a scan ended where the segment ends or at a torn tail, and a *CorruptionError if it
+// ended at damage.
 func (s *segment) dumpEnd(scan *frameScan, err error) error {
 	var why *scanStop
 	switch tail := s.tail.Load(); {
@@ -96,7 +97,7 @@ func (s *segment) dumpEnd(scan *frameScan, err error) error {
 	case errors.Is(err, io.EOF):
 		return nil
 	case errors.As(err, &why):
-		_, err := s.judge(scan, why)
+		_, err := s.checkTail(scan, why)
 		return err
 	}
 	return fmt.Errorf("read %s: %w", s.name, err)

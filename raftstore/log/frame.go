@@ -11,20 +11,20 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// A frame is one raft entry on disk: this header, the extensions, the data, zeros to the next
-// multiple of frameAlign. All integers are little-endian.
+// A frame is one raft entry on disk: header, extensions, data, zeros up to a multiple of frameAlign. Integers
+// are little-endian. docs/formats/log.md has the byte table.
 const (
 	frameMagic      = 0x52464D57 // "WMFR"
 	frameHeaderSize = 80
 	frameAlign      = 8
-	// maxFramePayload bounds data plus extensions of one entry, in bytes.
+	// maxFramePayload is the most bytes that data and extensions of one entry may have together.
 	maxFramePayload = 1 << 30
 )
 
 // noTimestamp is the max timestamp of an entry without records.
 const noTimestamp = math.MinInt64
 
-// noAppendedAt stands for the zero time.Time.
+// noAppendedAt encodes the zero time.Time.
 const noAppendedAt = math.MinInt64
 
 var (
@@ -36,8 +36,8 @@ var (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// frameSeed is where the checksums of a segment's frames start: frames of a recycled file's earlier
-// life, written under another salt, do not check.
+// frameSeed returns the initial value of a segment's checksums. Frames that an earlier use of a recycled file
+// left, under another salt, do not check.
 func frameSeed(salt uint64) uint32 {
 	var b [8]byte
 	binary.LittleEndian.PutUint64(b[:], salt)
@@ -48,16 +48,16 @@ type frameHeader struct {
 	kind            raft.LogType
 	dataLen, extLen uint32
 	index, term     uint64
-	baseOffset      int64 // before the entry
-	nextOffset      int64 // after it
-	maxTimestamp    int64 // ms since 1970, or noTimestamp
-	appendedAt      int64 // ns since 1970, or noAppendedAt
-	durable         uint32
-	generation      uint32
+	baseOffset      int64  // before the entry
+	nextOffset      int64  // after it
+	maxTimestamp    int64  // ms since 1970, or noTimestamp
+	appendedAt      int64  // ns since 1970, or noAppendedAt
+	durable         uint32 // bytes of the segment that were durable before this frame was written
+	generation      uint32 // of the segment's newest cut at that time
 	payloadCRC      uint32
 }
 
-// frameSize is the space of a frame with n bytes of data and extensions.
+// frameSize returns the size of a frame with n bytes of data and extensions.
 func frameSize(n int64) int64 {
 	return (frameHeaderSize + n + frameAlign - 1) &^ (frameAlign - 1)
 }
@@ -66,7 +66,7 @@ func (h *frameHeader) payloadLen() int64 { return int64(h.dataLen) + int64(h.ext
 
 func (h *frameHeader) size() int64 { return frameSize(h.payloadLen()) }
 
-// append encodes the header, with its checksum, at the end of dst.
+// append appends the encoded header, with its checksum, to dst.
 func (h *frameHeader) append(dst []byte, seed uint32) []byte {
 	le := binary.LittleEndian
 	start := len(dst)
@@ -86,7 +86,7 @@ func (h *frameHeader) append(dst []byte, seed uint32) []byte {
 	return le.AppendUint32(dst, crc32.Update(seed, castagnoli, dst[start:]))
 }
 
-// decode reads a header from the start of b and checks it under the segment's seed.
+// decode decodes the header at the start of b and verifies its checksum under the segment's seed.
 func (h *frameHeader) decode(b []byte, seed uint32) error {
 	if len(b) < frameHeaderSize {
 		return errFrameShort
@@ -112,7 +112,7 @@ func (h *frameHeader) decode(b []byte, seed uint32) error {
 	return nil
 }
 
-// payloadSum is the checksum of an entry's extensions and data.
+// payloadSum returns the checksum of an entry's extensions and data.
 func payloadSum(seed uint32, ext, data []byte) uint32 {
 	return crc32.Update(crc32.Update(seed, castagnoli, ext), castagnoli, data)
 }

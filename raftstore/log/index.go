@@ -2,8 +2,8 @@ package log
 
 import "sort"
 
-// indexInterval is the distance in bytes between two entries of a segment's sparse index: what a
-// look-up scans at most, apart from one frame. A full segment of 64 MiB costs 48 KiB of memory.
+// indexInterval is the distance in bytes between two entries of a segment's sparse index: a lookup scans at
+// most so much, and one frame. The index of a full segment of 64 MiB takes 48 KiB of memory.
 const indexInterval = 32 << 10
 
 // indexEntry points to a frame of a segment.
@@ -15,8 +15,8 @@ type indexEntry struct {
 	index     uint32 // raft index relative to the segment's first
 }
 
-// appendIndex adds the frame at pos if it is far enough from the last one indexed. The first frame is
-// not indexed: look-ups start there anyway.
+// appendIndex adds the frame at pos if it is far enough from the last one indexed. The first frame is not
+// indexed: without an entry a lookup starts there.
 func appendIndex(entries []indexEntry, pos int64, h *frameHeader, baseIndex uint64, maxBefore int64) []indexEntry {
 	last := int64(segmentHeaderSize)
 	if n := len(entries); n > 0 {
@@ -30,8 +30,8 @@ func appendIndex(entries []indexEntry, pos int64, h *frameHeader, baseIndex uint
 	})
 }
 
-// seek returns where to start scanning in order to find the first frame for which after is true;
-// after must be monotone over the entries and false for all that come before the wanted frame.
+// seek returns where to start a scan for a frame: at the last entry for which after is false. after must be
+// false for all entries up to the wanted frame, and true from some later one on.
 func (s *segment) seek(entries []indexEntry, after func(indexEntry) bool) scanStart {
 	i := sort.Search(len(entries), func(i int) bool { return after(entries[i]) })
 	if i == 0 {
@@ -41,7 +41,7 @@ func (s *segment) seek(entries []indexEntry, after func(indexEntry) bool) scanSt
 	return scanStart{pos: int64(e.pos), index: s.baseIndex + uint64(e.index), offset: e.offset, maxBefore: e.maxBefore}
 }
 
-// scanStart is a frame's place in its segment, and what it must be.
+// scanStart is the place of a frame in its segment, and the index and offset that it must have.
 type scanStart struct {
 	pos       int64
 	index     uint64
@@ -49,17 +49,22 @@ type scanStart struct {
 	maxBefore int64 // as in indexEntry
 }
 
-// seekIndex is where to look for a raft index.
+// next returns the place after a frame.
+func (at scanStart) next(h *frameHeader) scanStart {
+	return scanStart{pos: at.pos + h.size(), index: h.index + 1, offset: h.nextOffset}
+}
+
+// seekIndex returns where to start looking for a raft index.
 func (s *segment) seekIndex(entries []indexEntry, index uint64) scanStart {
 	return s.seek(entries, func(e indexEntry) bool { return s.baseIndex+uint64(e.index) > index })
 }
 
-// seekOffset is where to look for the frame that holds an offset.
+// seekOffset returns where to start looking for the frame that holds an offset.
 func (s *segment) seekOffset(entries []indexEntry, offset int64) scanStart {
 	return s.seek(entries, func(e indexEntry) bool { return e.offset > offset })
 }
 
-// seekTime is where to look for the first frame with a timestamp of at least ms.
+// seekTime returns where to start looking for the first frame with a timestamp of at least ms.
 func (s *segment) seekTime(entries []indexEntry, ms int64) scanStart {
 	return s.seek(entries, func(e indexEntry) bool { return e.maxBefore >= ms })
 }

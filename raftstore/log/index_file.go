@@ -11,13 +11,13 @@ import (
 	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
-// The index file of a sealed segment is a copy of what a scan of it would find: it is trusted only if it
-// checks and describes the segment's present end, and rebuilt if not.
+// The index file of a sealed segment holds what a scan of the segment would find. It is used only if its
+// checksum is right and it describes the segment as it ends now, and rebuilt otherwise.
 const (
 	indexFileVersion = 1
 	indexFileHeader  = 48
 	indexEntrySize   = 24
-	// maxIndexEntries is more than a segment of the greatest size can have.
+	// maxIndexEntries is the most entries that a segment of the greatest size can have.
 	maxIndexEntries = maxSegmentBytes / indexInterval
 )
 
@@ -80,10 +80,10 @@ func (s *segment) indexName() string {
 	return sequenceName(path.Dir(s.name), s.sequence, indexSuffix)
 }
 
-// indexOf returns a sealed segment's sparse index, loading or rebuilding it if it is not in memory.
+// indexOf returns a sealed segment's sparse index, and loads or rebuilds it if it is not in memory.
 func (l *Log) indexOf(s *segment, f vfs.File, tail *segmentTail) ([]indexEntry, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock() // other readers of this segment need the index too
+	defer s.mu.Unlock() // held while loading: other readers of this segment need the index too
 	if s.indexed {
 		return s.index, nil
 	}
@@ -118,7 +118,7 @@ func readIndex(fsys vfs.FS, s *segment, tail *segmentTail) ([]indexEntry, error)
 	return decodeIndex(b, s, tail)
 }
 
-// rebuildIndex reads the headers of all frames.
+// rebuildIndex makes the index from the headers of all frames.
 func (s *segment) rebuildIndex(f io.ReaderAt, tail *segmentTail) ([]indexEntry, error) {
 	scan := s.scan(f, tail.size)
 	scan.skipPayload = true
@@ -145,7 +145,9 @@ func (s *segment) rebuildIndex(f io.ReaderAt, tail *segmentTail) ([]indexEntry, 
 	}
 }
 
-// writeIndex stores the index of a segment that was just sealed.
+// writeIndex stores the index of a segment that was sealed. The segment may be dropped or truncated right after
+// the check here: a file for a dropped segment is removed by the next Open, and one for a truncated segment
+// describes another end and is not used.
 func (l *Log) writeIndex(s *segment) {
 	tail := s.tail.Load()
 	s.mu.Lock()
@@ -156,12 +158,12 @@ func (l *Log) writeIndex(s *segment) {
 	}
 }
 
-// storeIndex may fail, or lose against one of an earlier description of the same file: the index is
-// rebuilt when it is needed.
+// storeIndex replaces a segment's index file. If it fails, or if a description of an earlier state of the segment
+// is stored last, the index is rebuilt when it is needed.
 func (l *Log) storeIndex(s *segment, tail *segmentTail, entries []indexEntry) {
 	l.indexFiles.Lock()
 	defer l.indexFiles.Unlock()
 	if err := vfs.ReplaceFile(l.fs, s.indexName(), encodeIndex(s, tail, entries)); err != nil {
-		l.o.Logger.Warn("an index file could not be written; it will be rebuilt when needed", "file", s.indexName(), "err", err)
+		l.o.Logger.Warn("index file not written; it is rebuilt when needed", "file", s.indexName(), "error", err)
 	}
 }

@@ -1,6 +1,7 @@
 package log
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -12,34 +13,34 @@ import (
 	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
-// FlushMode says when StoreLogs' entries become durable.
+// FlushMode is when the entries of StoreLogs become durable.
 type FlushMode uint8
 
 const (
-	// FlushFsync: before StoreLogs returns.
+	// FlushFsync makes entries durable before StoreLogs returns.
 	FlushFsync FlushMode = iota
-	// FlushRelaxed: at the next Sync, or when the segment is sealed. A power loss may take
-	// acknowledged entries from the end of the log, never from its middle.
+	// FlushRelaxed makes entries durable at the next Sync, or when their segment is sealed. A power loss
+	// may remove acknowledged entries from the end of the log, never from its middle.
 	FlushRelaxed
 )
 
-// Segment capacities in bytes: the default limit, and what the first segment of a log gets.
+// Segment capacities in bytes: the default limit, and the capacity of a log's first segment.
 const (
 	DefaultSegmentBytes = 64 << 20
 	FirstSegmentBytes   = 1 << 20
 	maxSegmentBytes     = 2 << 30
 )
 
-// defaultSyncBehind: under FlushRelaxed the housekeeper syncs whenever so many bytes wait, so that
-// sealing a segment, which has to sync, finds little left to do.
+// defaultSyncBehind is how many bytes may lack a sync under FlushRelaxed before maintenance syncs them.
+// Sealing a segment must sync all of it, during an append: this keeps that sync short.
 const defaultSyncBehind = 8 << 20
 
-// Observer hears of the log's work. Its methods are called with the log locked: they must be quick
-// and must not call the log.
+// Observer is told of appends and syncs. Its methods are called with locks of the log held: they must
+// return quickly and must not call the log.
 type Observer interface {
-	// Appended: so many entries and bytes (frames) were written by one StoreLogs.
+	// Appended is called after one StoreLogs with the number of its entries and the size of their frames.
 	Appended(entries int, bytes int64)
-	// Synced: one sync of a segment took so long.
+	// Synced is called after each sync of a segment with its duration.
 	Synced(time.Duration)
 }
 
@@ -50,68 +51,100 @@ type Options struct {
 	SegmentBytes int64
 	Flush        FlushMode
 	Recycler     *Recycler    // nil: dropped files are removed
-	Logger       *slog.Logger // nil: silent
+	Logger       *slog.Logger // nil: no logs
 	Observer     Observer     // nil: none
-	// OnFailed is called once when the log fails for good, by the goroutine that found out; it must
-	// not call the log.
+	// OnFailed is called once, when the log fails for good, by the goroutine that met the failure. Locks
+	// may be held: it must not call the log.
 	OnFailed func(error)
 	// OnRoll is called by StoreLogs, without locks, after a segment was sealed; lastIndex is its last
 	// raft index. It must not block.
 	OnRoll func(lastIndex uint64)
 
-	// syncBehind is how many bytes may wait for a sync under FlushRelaxed; 0 is defaultSyncBehind.
+	// syncBehind is how many bytes may lack a sync under FlushRelaxed; 0 is defaultSyncBehind.
 	syncBehind int64
-	// inline does the housekeeping within StoreLogs, so that tests see every operation in order.
+	// inline runs maintenance within StoreLogs, so that tests see every operation in order.
 	inline bool
-	// newSalt makes golden files possible.
+	// newSalt is replaced for golden files.
 	newSalt func() uint64
 }
 
-// Log is the log of one partition: raft's log store and the records' storage at once. All methods are
-// safe for concurrent use; writers (StoreLogs, DeleteRange, Retain, Reset) exclude each other, readers
-// do not wait for them.
-type Log struct {
-	fs  vfs.FS
-	dir string
-	o   Options
-
-	// state is what readers see. It is replaced when a segment comes or goes.
-	state atomic.Pointer[logState]
-	// durableIndex is the last raft index known to survive a power loss.
-	durableIndex atomic.Uint64
-	failure      atomic.Pointer[error]
-	// reserved is the bytes of frames that were promised room, room how many there is room for.
-	reserved, room atomic.Int64
-	shut           atomic.Bool // closed, for readers
-	cursor         readCursor
-	loaded         loadedSegments
-	indexFiles     sync.Mutex // held while an index file is replaced; taken last
-
-	// front is held by whoever changes where the log starts, or takes entries away: Retain,
-	// DeleteRange, Reset. Lock order: front, mu, segment.mu; loaded.mu before segment.mu.
-	front sync.Mutex
-
-	mu       sync.Mutex // guards everything below, and is held by writers
-	closed   bool
-	active   *segment // nil while the log has no segment; its file stays open
-	file     vfs.File // of the active segment
-	durable  int64    // end of what a sync of the active segment covered
-	sequence uint64   // the greatest segment sequence in use
-	next     *preparedSegment
-	keeper   housekeeper
-	staging  staging
+func (o Options) withDefaults() Options {
+	o.SegmentBytes = cmp.Or(o.SegmentBytes, DefaultSegmentBytes)
+	o.syncBehind = cmp.Or(o.syncBehind, defaultSyncBehind)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.newSalt == nil {
+		o.newSalt = randomSalt
+	}
+	return o
 }
 
-// logState is immutable.
+func (o Options) validate() error {
+	if o.SegmentBytes < 2*segmentHeaderSize || o.SegmentBytes > maxSegmentBytes {
+		return fmt.Errorf("a segment size of %d bytes is not in %d..%d", o.SegmentBytes, 2*segmentHeaderSize, maxSegmentBytes)
+	}
+	return nil
+}
+
+// Log is the log of one partition: raft's log store and the storage of the records. All methods are safe
+// for concurrent use. StoreLogs, DeleteRange, Retain and Reset exclude each other where they must; readers
+// wait for none of them.
+//
+// Lock order: removeMu, mu, cache.mu, segment.mu, indexFiles. cursor.mu and the recycler's mutex are held
+// for memory accesses only, and nothing is locked under them.
+type Log struct {
+	fs    vfs.FS
+	dir   string
+	o     Options // immutable but for Flush, which mu covers
+	close func() error
+
+	// state is what readers see: the segments and where the log starts. It is replaced, under mu, when a
+	// segment is added or removed or the start moves. The tail of each segment is an atomic pointer of its
+	// own: an append replaces only that.
+	state atomic.Pointer[logState]
+	// durableIndex is the last raft index that a sync covered. Written under mu.
+	durableIndex atomic.Uint64
+	failure      atomic.Pointer[error] // why the log takes no more entries; set once
+	// reserved is the size of all frames that Reserve promised room for, and room the size of the frames
+	// that there is room for. What makes them safe to use without mu is written at Reserve.
+	reserved, room atomic.Int64
+	readersClosed  atomic.Bool // closed, for readers, which do not take mu
+	cursor         readCursor
+	cache          segmentCache
+	// indexFiles is held while an index file is replaced: two replacements of one file must not overlap.
+	// Maintenance writes it after sealing, a reader when it had to rebuild it.
+	indexFiles sync.Mutex
+
+	// removeMu is held by Retain, DeleteRange and Reset from beginning to end. It covers which entries
+	// leave the log: while it is held, only the holder changes the state's base, start offset and first
+	// segments, also where the holder releases mu to use the file system. An append holds mu alone and may
+	// add entries and segments at the end meanwhile.
+	removeMu sync.Mutex
+
+	// mu covers the fields below and the right to write to the active segment. StoreLogs holds it during
+	// its write and sync, so that entries reach the disk in order.
+	mu          sync.Mutex
+	closed      bool
+	active      *segment // nil while the log has no segment; the log holds a reference to it
+	file        vfs.File // of the active segment
+	durable     int64    // end of the active segment's bytes that a sync covered
+	sequence    uint64   // the greatest segment sequence in use
+	next        *preparedSegment
+	maintenance maintenance
+	staging     staging
+}
+
+// logState is what readers see at one moment. Immutable.
 type logState struct {
-	// segments, oldest first; the last one is the active one.
+	// segments are in the order of their entries; the last one is the active one.
 	segments []*segment
 	// base is where the log starts: the entry before the first segment.
 	base logBase
 	// startOffset is the log start offset: at least the first segment's base offset.
 	startOffset int64
-	// epoch counts the times that readable entries were taken away from the log's end.
-	epoch uint64
+	// truncations counts how often readable entries were removed from the log's end.
+	truncations uint64
 }
 
 // logBase is the place before a log's first entry.
@@ -119,7 +152,7 @@ type logBase struct {
 	index    uint64
 	term     uint64 // 0 unknown
 	offset   int64
-	sequence uint64 // of the segment that ended here; all up to it have left the log
+	sequence uint64 // of the segment that ended here; segments up to it have left the log
 }
 
 func (st *logState) tail() *segmentTail {
@@ -129,7 +162,7 @@ func (st *logState) tail() *segmentTail {
 	return &segmentTail{lastIndex: st.base.index, lastTerm: st.base.term, nextOffset: st.base.offset, maxTimestamp: noTimestamp}
 }
 
-// bounds are the first and the last raft index; 0, 0 when the log is empty.
+// bounds returns the first and the last raft index; 0, 0 when the log is empty.
 func (st *logState) bounds() (first, last uint64) {
 	first, last = st.base.index+1, st.tail().lastIndex
 	if last < first {
@@ -138,34 +171,34 @@ func (st *logState) bounds() (first, last uint64) {
 	return first, last
 }
 
-// FirstIndex implements raft.LogStore; 0 if there are no entries.
+// FirstIndex implements raft.LogStore. It returns 0 if there are no entries.
 func (l *Log) FirstIndex() (uint64, error) {
 	first, _ := l.state.Load().bounds()
 	return first, nil
 }
 
-// LastIndex implements raft.LogStore; 0 if there are no entries.
+// LastIndex implements raft.LogStore. It returns 0 if there are no entries.
 func (l *Log) LastIndex() (uint64, error) {
 	_, last := l.state.Load().bounds()
 	return last, nil
 }
 
-// IsMonotonic implements raft.MonotonicLogStore: entries have no gaps.
+// IsMonotonic implements raft.MonotonicLogStore: indexes have no gaps.
 func (l *Log) IsMonotonic() bool { return true }
 
 // StoreLog implements raft.LogStore.
 func (l *Log) StoreLog(entry *raft.Log) error { return l.StoreLogs([]*raft.Log{entry}) }
 
-// StartOffset is the log start offset: the first offset that may be read.
+// StartOffset returns the log start offset: the first offset that may be read.
 func (l *Log) StartOffset() int64 { return l.state.Load().startOffset }
 
-// EndOffset is the log end offset (exclusive), including entries that raft has not committed.
+// EndOffset returns the log end offset (exclusive), including entries that raft has not committed.
 func (l *Log) EndOffset() int64 { return l.state.Load().tail().nextOffset }
 
-// DurableIndex is the last raft index that a sync covered. Under FlushFsync it is the last index.
+// DurableIndex returns the last raft index that a sync covered. Under FlushFsync it is the last index.
 func (l *Log) DurableIndex() uint64 { return l.durableIndex.Load() }
 
-// SizeBytes is the size of all frames and segment headers, without preallocated room.
+// SizeBytes returns the size of all frames and segment headers, without preallocated space.
 func (l *Log) SizeBytes() int64 {
 	var n int64
 	for _, s := range l.state.Load().segments {
@@ -174,7 +207,7 @@ func (l *Log) SizeBytes() int64 {
 	return n
 }
 
-// Failed is nil, or the error that stopped the log; it wraps ErrFailed.
+// Failed returns the error that stopped the log, which wraps ErrFailed, or nil.
 func (l *Log) Failed() error {
 	if err := l.failure.Load(); err != nil {
 		return *err
@@ -193,7 +226,18 @@ func (l *Log) SetFlush(m FlushMode) error {
 	return nil
 }
 
-// Sync makes everything durable that StoreLogs returned for before the call. Appends go on meanwhile.
+// Sync makes everything durable for which StoreLogs returned before the call.
+//
+// mu is not held during the sync itself, so that appends go on. What may happen to the active segment s
+// meanwhile:
+//
+//   - An append adds frames behind tail. This sync may cover them or not: they are not counted.
+//   - A roll seals s after it has synced all of it. l.active is then another segment.
+//   - A truncation or Reset replaces s by another *segment, even where the file stays the same, and sets
+//     durable itself. What this sync covered may have left the log.
+//
+// In the last two cases l.active differs from s, and nothing is noted. The file stays open in all of them,
+// as acquire took a reference.
 func (l *Log) Sync() error {
 	l.mu.Lock()
 	if err := l.usableLocked(); err != nil {
@@ -217,8 +261,7 @@ func (l *Log) Sync() error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	// A truncation in between synced and set durable itself; a roll synced the whole segment.
-	if l.active == s && s.tail.Load().size >= tail.size && tail.size > l.durable {
+	if l.active == s && tail.size > l.durable { // unless another Sync has covered more
 		l.durable = tail.size
 		l.durableIndex.Store(tail.lastIndex)
 	}
@@ -234,7 +277,7 @@ func (l *Log) syncFile(f vfs.File) error {
 	return err
 }
 
-// usableLocked is the error of a writer that may not write.
+// usableLocked returns why nothing may be written, or nil.
 func (l *Log) usableLocked() error {
 	if l.closed {
 		return ErrClosed
@@ -242,35 +285,34 @@ func (l *Log) usableLocked() error {
 	return l.Failed()
 }
 
-// fail stops the log for good. Returns the error to report.
+// fail stops the log for good and returns the error to report, which is that of the first failure. It is
+// called with mu held or without.
 func (l *Log) fail(cause error) error {
 	err := fmt.Errorf("%w: %w", ErrFailed, cause)
 	if !l.failure.CompareAndSwap(nil, &err) {
 		return l.Failed()
 	}
-	l.o.Logger.Error("the log takes no more entries", "dir", l.dir, "err", cause)
+	l.o.Logger.Error("log failed; it takes no more entries", "dir", l.dir, "error", cause)
 	if l.o.OnFailed != nil {
 		l.o.OnFailed(err)
 	}
 	return err
 }
 
-// Close syncs the log and closes its files. Readers must have returned. A second Close does nothing.
-func (l *Log) Close() error {
+// Close syncs the log and closes its files. Readers must have returned. It is idempotent.
+func (l *Log) Close() error { return l.close() }
+
+func (l *Log) shutdown() error {
 	var err error
 	if l.Failed() == nil { // else it was reported when it happened
 		err = l.Sync()
 	}
 	l.mu.Lock()
-	if l.closed {
-		l.mu.Unlock()
-		return nil
-	}
 	l.closed = true
-	l.shut.Store(true)
+	l.readersClosed.Store(true)
 	l.noteRoomLocked()
 	l.mu.Unlock()
-	l.keeper.wait()
+	l.maintenance.tasks.Wait() // none starts once closed is set
 
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -4,23 +4,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"path"
 	"sync"
 
 	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
-// Open opens the log in dir, making the directory if it is missing. It reads the headers of all
-// segments and the frames of the last one; a torn tail is cut. Damage before it is refused with a
-// *CorruptionError.
+// Open opens the log in dir, which is made if it is missing. It reads the headers of all segments and the
+// frames of the last one, and cuts a torn tail. Damage is refused with a *CorruptionError.
 func Open(fsys vfs.FS, dir string, o Options) (*Log, error) {
-	o, err := o.complete()
-	if err != nil {
+	o = o.withDefaults()
+	if err := o.validate(); err != nil {
 		return nil, fmt.Errorf("open log %s: %w", dir, err)
 	}
 	l := &Log{fs: fsys, dir: dir, o: o}
-	l.keeper.changed = sync.NewCond(&l.mu)
+	l.close = sync.OnceValue(l.shutdown)
+	l.maintenance.prepared = sync.NewCond(&l.mu)
 	if err := vfs.MkdirAllSynced(fsys, dir); err != nil {
 		return nil, fmt.Errorf("open log %s: %w", dir, err)
 	}
@@ -28,43 +27,24 @@ func Open(fsys vfs.FS, dir string, o Options) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open log %s: %w", dir, err)
 	}
-	if err := l.adopt(set); err != nil {
+	if err := l.recoverState(set); err != nil {
 		return nil, fmt.Errorf("open log %s: %w", dir, err)
 	}
 	return l, nil
 }
 
-func (o Options) complete() (Options, error) {
-	if o.SegmentBytes == 0 {
-		o.SegmentBytes = DefaultSegmentBytes
-	}
-	if o.SegmentBytes < 2*segmentHeaderSize || o.SegmentBytes > maxSegmentBytes {
-		return o, fmt.Errorf("a segment size of %d bytes is not in %d..%d", o.SegmentBytes, 2*segmentHeaderSize, maxSegmentBytes)
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	if o.syncBehind == 0 {
-		o.syncBehind = defaultSyncBehind
-	}
-	if o.newSalt == nil {
-		o.newSalt = randomSalt
-	}
-	return o, nil
-}
-
-// segmentSet is what a directory holds, before the tail was read.
+// segmentSet is what a directory holds, as far as segment headers tell.
 type segmentSet struct {
 	start    logStart
-	segments []*segment // of the log, oldest first; all but the last sealed
-	// unused have an identity, come after the last segment and were never durably activated.
+	segments []*segment // of the log, in order; all but the last are sealed
+	// unused are prepared segments after the last one that have no valid activation.
 	unused []*segment
-	// leftovers are paths of files that belong to no log any more.
+	// leftovers are paths of files that are not part of the log any more.
 	leftovers []string
 	sequence  uint64 // the greatest in the directory
 }
 
-// readSegmentSet reads the headers of all segments and checks that they continue each other.
+// readSegmentSet reads the headers of all segments and checks that each continues the one before.
 func readSegmentSet(fsys vfs.FS, dir string) (*segmentSet, error) {
 	start, err := readStart(fsys, dir)
 	if err != nil {
@@ -95,7 +75,7 @@ func readSegmentSet(fsys vfs.FS, dir string) (*segmentSet, error) {
 	return set, nil
 }
 
-// list returns the paths of the segment files that may belong to the log, oldest first, and notes the
+// list returns the paths of the segment files that may belong to the log, in order of sequence, and notes the
 // files that do not.
 func (set *segmentSet) list(fsys vfs.FS, dir string) ([]string, error) {
 	entries, err := fsys.ReadDir(dir)
@@ -125,7 +105,7 @@ func (set *segmentSet) list(fsys vfs.FS, dir string) ([]string, error) {
 	return names, nil
 }
 
-// isLeftover tells the names of temporary and dropped files from those that are not the log's.
+// isLeftover reports whether a name is that of a temporary or dropped file of the log.
 func isLeftover(name string) bool {
 	for _, suffix := range []string{droppedSuffix, prepareSuffix, indexSuffix} {
 		if path.Ext(name) == suffix {
@@ -135,8 +115,8 @@ func isLeftover(name string) bool {
 	return false
 }
 
-// readSegment reads a segment's header block. The segment is nil only if the block could not be read or
-// is not one.
+// readSegment reads a segment's header block. The segment is nil only if the block could not be read or has no
+// valid identity.
 func readSegment(fsys vfs.FS, name string) (s *segment, active bool, err error) {
 	f, err := fsys.OpenReadOnly(name)
 	if err != nil {
@@ -175,7 +155,7 @@ func readSegment(fsys vfs.FS, name string) (s *segment, active bool, err error) 
 	return s, active, err
 }
 
-// link appends an active segment, which seals the one before it.
+// link appends a segment with a valid activation, which seals the segment before it.
 func (set *segmentSet) link(s *segment) error {
 	for _, u := range set.unused {
 		if u.sequence == s.prevSequence {
@@ -195,7 +175,7 @@ func (set *segmentSet) link(s *segment) error {
 	return prev.sealBy(&s.segmentActivation)
 }
 
-// follows checks the first segment.
+// follows checks that the first segment continues base.
 func (s *segment) follows(base logBase) error {
 	if s.prevSequence != base.sequence || s.baseIndex != base.index+1 || s.baseOffset != base.offset {
 		return corrupt(s.name, activationPos,
@@ -205,7 +185,7 @@ func (s *segment) follows(base logBase) error {
 	return nil
 }
 
-// sealBy takes a segment's end from the activation of the one that follows.
+// sealBy sets a segment's end, which the activation of the next segment records.
 func (s *segment) sealBy(next *segmentActivation) error {
 	if next.prevSize < segmentHeaderSize || next.prevSize > s.capacity || next.baseIndex < s.baseIndex || next.baseOffset < s.baseOffset {
 		return corrupt(s.name, activationPos, "the segment after it says that it ends at byte %d, raft index %d, offset %d",

@@ -8,7 +8,8 @@ import (
 	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
-// nextCapacityLocked doubles from segment to segment up to the limit, and is always enough for n.
+// nextCapacityLocked returns the capacity of a new segment: twice that of the active one up to the limit, and
+// always enough for n bytes of frames.
 func (l *Log) nextCapacityLocked(n int64) int64 {
 	capacity := int64(FirstSegmentBytes)
 	if l.active != nil {
@@ -21,7 +22,7 @@ func (l *Log) nextCapacityLocked(n int64) int64 {
 	return capacity
 }
 
-// preparedSegment is a file with its final name, its space and its identity, but no place in the log.
+// preparedSegment is a file with its final name, its space and its identity, but not yet a place in the log.
 type preparedSegment struct {
 	fs       vfs.FS
 	file     vfs.File
@@ -30,7 +31,8 @@ type preparedSegment struct {
 	capacity int64
 }
 
-// activate makes the segment's description; base is the end of the segment before it.
+// activate describes the segment as the continuation of base, the end of the segment before it. The log
+// holds the first reference to the result.
 func (p *preparedSegment) activate(base logBase, prevSize, prevMaxTimestamp int64) *segment {
 	s := &segment{
 		fs: p.fs, name: p.name, segmentIdentity: p.id, seed: frameSeed(p.id.salt),
@@ -45,8 +47,8 @@ func (p *preparedSegment) activate(base logBase, prevSize, prevMaxTimestamp int6
 	return s
 }
 
-// extendNextLocked enlarges the prepared segment. Without space it stays as it was; after a failed
-// sync nobody knows its durable size, and it is given up.
+// extendNextLocked enlarges the prepared segment. Without space it stays as it was; after a failed sync its
+// durable size is unknown, and it is given up.
 func (l *Log) extendNextLocked(capacity int64) error {
 	p := l.next
 	if err := p.file.Allocate(capacity); err != nil {
@@ -55,14 +57,15 @@ func (l *Log) extendNextLocked(capacity int64) error {
 	if err := p.file.Sync(); err != nil {
 		l.next = nil
 		_ = p.file.Close()
-		_ = l.fs.Remove(p.name) // or the next Open does
+		_ = l.fs.Remove(p.name) // if this fails, the next Open removes it
 		return fmt.Errorf("sync %s: %w", p.name, err)
 	}
 	p.capacity = capacity
 	return nil
 }
 
-// prepare makes a segment file ready. Everything about it is durable when it returns. Needs no lock.
+// prepare makes a segment file. Its space, identity and name are durable when it returns. It needs no lock:
+// the sequence is the caller's alone.
 func (l *Log) prepare(sequence uint64, capacity int64) (*preparedSegment, error) {
 	temp := sequenceName(l.dir, sequence, prepareSuffix)
 	p := &preparedSegment{
@@ -79,7 +82,7 @@ func (l *Log) prepare(sequence uint64, capacity int64) (*preparedSegment, error)
 	if err != nil {
 		if p.file != nil {
 			_ = p.file.Close()
-			// Whatever stays is found and disposed of by the next Open.
+			// What cannot be removed is removed by the next Open.
 			_ = l.fs.Remove(temp)
 			_ = l.fs.Remove(p.name)
 		}
@@ -88,7 +91,7 @@ func (l *Log) prepare(sequence uint64, capacity int64) (*preparedSegment, error)
 	return p, nil
 }
 
-// obtain opens a recycled or a fresh file of at least p.capacity bytes under the name temp.
+// obtain opens a recycled or a new file of at least p.capacity bytes under the name temp.
 func (l *Log) obtain(p *preparedSegment, temp string) error {
 	if l.o.Recycler != nil {
 		f, size, err := l.o.Recycler.take(p.capacity, temp)
@@ -108,7 +111,9 @@ func (l *Log) obtain(p *preparedSegment, temp string) error {
 	return f.Allocate(p.capacity)
 }
 
-// initialize gives the file its identity and then its name, so that a named segment always has one.
+// initialize writes a new identity over the whole header block, makes it durable, and only then gives the
+// file its name: a file with a segment's name has an identity. Frames of a recycled file's earlier use stay
+// where they are; they do not check under the new salt.
 func (p *preparedSegment) initialize(temp string) error {
 	block := make([]byte, segmentHeaderSize)
 	copy(block, p.id.encode())

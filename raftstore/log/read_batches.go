@@ -8,11 +8,10 @@ import (
 	"github.com/wasmill/wasmill/core/record"
 )
 
-// Read appends to dst the record batches from the one that contains offset on (or the next after it),
-// as long as they start before limit and fit into maxBytes; the first one is returned however large it
-// is. Batches are whole and in order. dst is unchanged when offset is the end of what may be read.
-// Every frame's checksum is verified. Errors: ErrOffsetOutOfRange, *CorruptionError; then dst is
-// returned as it was.
+// Read appends record batches to dst: from the one that contains offset, or the next after it, as long as they
+// start before limit and fit into maxBytes; the first one whatever its size. Batches are whole and in order.
+// dst is returned as it was when there are none up to limit, and with an error: ErrOffsetOutOfRange or a
+// *CorruptionError. The checksum of every frame is verified.
 func (l *Log) Read(dst []byte, offset, limit int64, maxBytes int) ([]byte, error) {
 	start := len(dst)
 	err := l.retrying(func(st *logState) (err error) {
@@ -44,7 +43,7 @@ func (l *Log) readBatches(st *logState, r *batchReader) error {
 	return nil
 }
 
-// segmentOfOffset is the last segment that starts at or before an offset of the log.
+// segmentOfOffset returns the position of the last segment that starts at or before an offset of the log.
 func (st *logState) segmentOfOffset(offset int64) int {
 	return sort.Search(len(st.segments), func(i int) bool { return st.segments[i].baseOffset > offset }) - 1
 }
@@ -58,11 +57,11 @@ func (l *Log) readFrom(s *segment, r *batchReader) error {
 	return r.read(o, o.seekOffset(o.index, r.offset))
 }
 
-// batchReader collects batches. It reads frames straight into dst and then closes the gaps that their
-// headers leave.
+// batchReader collects batches in dst. It reads whole frames into the spare capacity of dst and then moves the
+// batches together, over the frames' headers.
 type batchReader struct {
 	dst      []byte
-	start    int // of what it appended to dst
+	start    int // length of dst before the first batch
 	offset   int64
 	limit    int64
 	maxBytes int
@@ -71,15 +70,15 @@ type batchReader struct {
 
 func (r *batchReader) got() int { return len(r.dst) - r.start }
 
-// read continues with the segment's frame at the given place.
+// read collects from the segment's frame at a place on.
 func (r *batchReader) read(s openSegment, at scanStart) error {
-	least := int64(0) // what the next read must cover
+	least := int64(0) // the next read must cover so many bytes
 	for !r.done && at.pos < s.end.size {
 		if r.got() > 0 && r.got() >= r.maxBytes {
 			r.done = true
 			return nil
 		}
-		// The look-up leads at most one index interval before the wanted frame.
+		// The lookup may have led one index interval before the wanted frame.
 		n := max(int64(r.maxBytes-r.got())+indexInterval+frameHeaderSize, least)
 		n = min(n, s.end.size-at.pos)
 		r.dst = slices.Grow(r.dst, int(n))
@@ -95,8 +94,8 @@ func (r *batchReader) read(s openSegment, at scanStart) error {
 	return nil
 }
 
-// take goes through the frames of a chunk that lies in dst's spare room, and moves at behind the last
-// one used. least is what a further read must cover for the frame at which it stopped.
+// take walks the frames of a chunk, which lies in dst's spare capacity, and moves at past those it has used. If
+// it stopped at a frame that the chunk does not hold completely, least is what the next read must cover.
 func (r *batchReader) take(s openSegment, at *scanStart, chunk []byte) (least int64, err error) {
 	var h frameHeader
 	for p := int64(0); p < int64(len(chunk)) && !r.done; {
@@ -130,7 +129,8 @@ func (r *batchReader) take(s openSegment, at *scanStart, chunk []byte) (least in
 	return 0, nil
 }
 
-// keep moves the wanted batches of an entry to the end of dst; data may lie in dst's spare room.
+// keep moves the wanted batches of an entry to the end of dst. data may lie in dst's spare capacity, but not
+// before the end of dst.
 func (r *batchReader) keep(data []byte) error {
 	from, to := 0, 0 // the wanted range of data
 	for rest := data; len(rest) > 0; {
@@ -155,8 +155,8 @@ func (r *batchReader) keep(data []byte) error {
 	return nil
 }
 
-// OffsetForTime returns the base offset of the first batch whose max timestamp (ms since 1970) is at
-// least ms, or the log start offset if that lies within the batch; not ok if there is none.
+// OffsetForTime returns the base offset of the first batch whose max timestamp (ms since 1970) is at least ms,
+// or the log start offset if that lies within the batch. ok is false if there is none.
 func (l *Log) OffsetForTime(ms int64) (offset int64, ok bool, err error) {
 	err = l.retrying(func(st *logState) error {
 		offset, ok = 0, false

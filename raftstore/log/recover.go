@@ -8,14 +8,14 @@ import (
 	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
-// adopt makes what was found on disk this log's state: it reads the last segment, cuts a torn tail,
-// makes the rest durable (after a killed process it may be in the page cache only), and removes what
-// interrupted operations left.
-func (l *Log) adopt(set *segmentSet) error {
+// recoverState sets the log's state from what is on disk: it reads the last segment, cuts a torn tail, makes
+// the rest durable (after a killed process it may be in the page cache only), and removes the files of
+// interrupted operations.
+func (l *Log) recoverState(set *segmentSet) error {
 	l.sequence = set.sequence
 	st := &logState{segments: set.segments, base: set.start.base, startOffset: set.start.startOffset}
 	if n := len(set.segments); n > 0 {
-		if err := l.adoptTail(set.segments[n-1]); err != nil {
+		if err := l.openTail(set.segments[n-1]); err != nil {
 			return err
 		}
 		st.base = set.segments[0].base()
@@ -34,8 +34,8 @@ func (l *Log) adopt(set *segmentSet) error {
 	return nil
 }
 
-// adoptTail opens the last segment for appending.
-func (l *Log) adoptTail(s *segment) error {
+// openTail opens the last segment for appending.
+func (l *Log) openTail(s *segment) error {
 	f, err := l.fs.Open(s.name)
 	if err != nil {
 		return fmt.Errorf("open segment: %w", err)
@@ -45,8 +45,8 @@ func (l *Log) adoptTail(s *segment) error {
 		err = f.SyncData()
 	}
 	if err == nil && rest.frames {
-		// Frames of writes that nobody acknowledged lie beyond the tail. New frames must not connect
-		// to them after the next crash.
+		// Frames of unacknowledged writes lie beyond the tail. If a new frame ended exactly where one of them
+		// begins, a later scan could take it for the continuation.
 		err = s.writeCut(f, tail.size)
 	}
 	if err != nil {
@@ -59,9 +59,9 @@ func (l *Log) adoptTail(s *segment) error {
 	return nil
 }
 
-// recoverTail scans a segment that nothing sealed. It fails with a *CorruptionError if a frame behind
-// the last valid one proves that more than the tail is damaged.
-func (s *segment) recoverTail(f io.ReaderAt) (*segmentTail, remains, error) {
+// recoverTail scans the last segment, which is not sealed. It returns a *CorruptionError if a frame after the
+// last valid one proves that the damage is not a torn tail.
+func (s *segment) recoverTail(f io.ReaderAt) (*segmentTail, trailing, error) {
 	scan := s.scan(f, s.capacity)
 	tail := s.emptyTail()
 	var h frameHeader
@@ -75,22 +75,24 @@ func (s *segment) recoverTail(f io.ReaderAt) (*segmentTail, remains, error) {
 			continue
 		}
 		if errors.Is(err, io.EOF) {
-			return tail, remains{}, nil
+			return tail, trailing{}, nil
 		}
 		var why *scanStop
 		if !errors.As(err, &why) {
-			return nil, remains{}, fmt.Errorf("read %s: %w", s.name, err)
+			return nil, trailing{}, fmt.Errorf("read %s: %w", s.name, err)
 		}
-		rest, err := s.judge(scan, why)
+		rest, err := s.checkTail(scan, why)
 		return tail, rest, err
 	}
 }
 
-// judge decides whether a scan that stopped within the last segment reached a torn tail, or damage.
-func (s *segment) judge(scan *frameScan, why error) (remains, error) {
+// checkTail decides whether a scan that stopped within the last segment met a torn tail or damage. A frame
+// further on that was written when the place was durable already proves damage. No such frame means that the
+// place was never known to be durable: nothing there was acknowledged under FlushFsync.
+func (s *segment) checkTail(scan *frameScan, why error) (trailing, error) {
 	rest, err := scan.search()
 	if err != nil {
-		return remains{}, fmt.Errorf("read %s: %w", s.name, err)
+		return trailing{}, fmt.Errorf("read %s: %w", s.name, err)
 	}
 	if rest.provenAt != 0 {
 		return rest, corrupt(s.name, scan.pos, "%v; the frame at byte %d was written after this place was durable", why, rest.provenAt)
@@ -98,7 +100,7 @@ func (s *segment) judge(scan *frameScan, why error) (remains, error) {
 	return rest, nil
 }
 
-// writeCut durably voids every frame at or after pos. What lies before must be durable already.
+// writeCut durably voids every frame at or after pos. The frames before it must be durable already.
 func (s *segment) writeCut(f vfs.File, pos int64) error {
 	c := segmentCut{generation: s.cut.generation + 1, pos: pos}
 	if _, err := f.WriteAt(c.encode(s.seed), c.slot()); err != nil {
@@ -111,9 +113,9 @@ func (s *segment) writeCut(f vfs.File, pos int64) error {
 	return nil
 }
 
-// checkUnused looks at the segments behind the last one that have no valid activation: a crash may
-// have caught one while it became active, but if its frames prove that the activation was durable,
-// entries are missing. None is used again: frames of its present life may lie anywhere in it.
+// checkUnused examines the segments after the last one that have no valid activation. A crash may have
+// interrupted one when it became active; but if its frames prove that the activation was durable, entries are
+// missing. None is used again: frames under its present salt may lie anywhere in it.
 func (l *Log) checkUnused(set *segmentSet) error {
 	for _, u := range set.unused {
 		if err := u.checkUnused(); err != nil {
@@ -133,7 +135,7 @@ func (s *segment) checkUnused() error {
 	return s.checkInactive(f)
 }
 
-// checkInactive reads no more than a few bytes of a segment that was never touched.
+// checkInactive is checkUnused of one open file. Of a segment that was never written it reads a few bytes only.
 func (s *segment) checkInactive(f io.ReaderAt) error {
 	b := make([]byte, frameHeaderSize)
 	if _, err := f.ReadAt(b[:activationSize], activationPos); err != nil {

@@ -11,19 +11,23 @@ import (
 	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
-// Recycler keeps dropped segment files for reuse by any log of the same file system: writing over pages
-// that a file has is several times faster than extending it. Safe for concurrent use.
+// Recycler keeps the files of dropped segments for new segments of any log on the same file system: writing
+// over blocks that a file has is several times faster than extending it. Safe for concurrent use.
 //
-// A file must never be in use under two names. It is offered only when its move here is durable, and
-// used only when its move away is; a crash in between leaves names that Open removes.
+// A crash must never bring back a file's old name once the file is used under a new one: two logs would write
+// to it. So a file is offered only after its move into the recycler is durable, and written only after its
+// move out is. A crash in between leaves a file under a name that OpenRecycler or Open of the log removes.
+// A file comes here only when no reader has it open any more: see Log.discard.
 type Recycler struct {
 	fs       vfs.FS
 	dir      string
 	maxBytes int64
 
-	mu    sync.Mutex // not held while the file system works
+	// mu covers the fields below and is not held during file operations. A file is in free only while nobody
+	// moves it: take removes it from free before it renames it, put adds it after.
+	mu    sync.Mutex
 	free  []recycledFile
-	bytes int64  // of free, and of files on their way in
+	bytes int64  // of free, and of files that put is moving in
 	last  uint64 // the number used last in a name
 }
 
@@ -34,7 +38,8 @@ type recycledFile struct {
 
 const freeSuffix = ".free"
 
-// OpenRecycler takes over the files in dir, making it if it is missing. It keeps at most maxBytes.
+// OpenRecycler opens a recycler over the files in dir, which is made if it is missing. It keeps at most
+// maxBytes.
 func OpenRecycler(fsys vfs.FS, dir string, maxBytes int64) (*Recycler, error) {
 	r := &Recycler{fs: fsys, dir: dir, maxBytes: maxBytes}
 	if err := vfs.MkdirAllSynced(fsys, dir); err != nil {
@@ -67,14 +72,8 @@ func OpenRecycler(fsys vfs.FS, dir string, maxBytes int64) (*Recycler, error) {
 	return r, nil
 }
 
-// Bytes is what the recycler keeps.
-func (r *Recycler) Bytes() int64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.bytes
-}
-
-// put takes the file over and tells whether it did; otherwise the file is still the caller's.
+// put takes the file over and reports whether it did; otherwise the file still belongs to the caller. Its
+// bytes are counted before it is moved, so that concurrent calls stay below maxBytes together.
 func (r *Recycler) put(name string) bool {
 	info, err := r.fs.Stat(name)
 	if err != nil {
@@ -92,7 +91,7 @@ func (r *Recycler) put(name string) bool {
 	r.mu.Unlock()
 
 	for _, small := range evicted {
-		_ = r.fs.Remove(small.name) // what stays is found by the next OpenRecycler
+		_ = r.fs.Remove(small.name) // if this fails, the next OpenRecycler finds it
 	}
 	err = r.fs.Rename(name, f.name)
 	moved := err == nil
@@ -102,15 +101,15 @@ func (r *Recycler) put(name string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err != nil {
-		r.bytes -= f.size // where it is now, the next OpenRecycler decides
+		r.bytes -= f.size // not offered; OpenRecycler or Open of the log finds it
 		return moved
 	}
 	r.free = append(r.free, f)
 	return true
 }
 
-// makeRoomLocked gives up smaller files for a larger one: segments grow with their log, so small files
-// are what busy logs have left behind and will not ask for again.
+// makeRoomLocked evicts smaller files for a larger one: segments grow with their log, so small files are those
+// that busy logs have dropped and will not need again.
 func (r *Recycler) makeRoomLocked(size int64) (evicted []recycledFile, ok bool) {
 	slices.SortStableFunc(r.free, func(a, b recycledFile) int { return cmp.Compare(a.size, b.size) })
 	n, bytes := 0, r.bytes
@@ -126,8 +125,8 @@ func (r *Recycler) makeRoomLocked(size int64) (evicted []recycledFile, ok bool) 
 	return evicted, true
 }
 
-// take moves the smallest fitting file to name and opens it: at least size bytes large, but not more
-// than twice that. Returns nil if there is none.
+// take moves the smallest file of at least size bytes, and at most twice that, to name and opens it. It
+// returns nil if there is none.
 func (r *Recycler) take(size int64, name string) (vfs.File, int64, error) {
 	r.mu.Lock()
 	best := -1
@@ -150,13 +149,13 @@ func (r *Recycler) take(size int64, name string) (vfs.File, int64, error) {
 	}
 	file, err := r.fs.Open(name)
 	if err == nil {
-		// Before it is written to, it must be gone from here for good.
+		// Before it is written, its name here must be gone for good. Of the new name the caller takes care.
 		if err = r.fs.SyncDir(r.dir); err != nil {
 			_ = file.Close()
 		}
 	}
 	if err != nil {
-		_ = r.fs.Remove(name) // or the next Open does
+		_ = r.fs.Remove(name) // if this fails, the next Open of the log removes it
 		return nil, 0, fmt.Errorf("take recycled file: %w", err)
 	}
 	return file, f.size, nil

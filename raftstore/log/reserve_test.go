@@ -190,8 +190,8 @@ func TestRecyclerReusesFiles(t *testing.T) {
 		if _, err := l.Retain(Retention{MaxBytes: 40 << 10}, i); err != nil {
 			t.Fatal(err)
 		}
-		if recycler.Bytes() > 100<<10 {
-			t.Fatalf("the recycler keeps %d bytes", recycler.Bytes())
+		if keptBytes(recycler) > 100<<10 {
+			t.Fatalf("the recycler keeps %d bytes", keptBytes(recycler))
 		}
 	}
 	if created > 6 {
@@ -212,7 +212,7 @@ func TestRecyclerReusesFiles(t *testing.T) {
 	if recycler, err = OpenRecycler(fsys, "/data/recycle", 40<<10); err != nil {
 		t.Fatal(err)
 	}
-	if n := recycler.Bytes(); n == 0 || n > 40<<10 {
+	if n := keptBytes(recycler); n == 0 || n > 40<<10 {
 		t.Fatalf("the recycler took over %d bytes", n)
 	}
 	if f, _, err := recycler.take(1<<20, "/data/big"); f != nil || err != nil {
@@ -250,8 +250,8 @@ func TestRecyclerPrefersLargeFiles(t *testing.T) {
 			t.Fatal("a small file was refused although there is room")
 		}
 	}
-	if !drop("/data/large", 64<<10) || recycler.Bytes() > 100<<10 {
-		t.Fatalf("the large file is not kept, or too much is: %d bytes", recycler.Bytes())
+	if !drop("/data/large", 64<<10) || keptBytes(recycler) > 100<<10 {
+		t.Fatalf("the large file is not kept, or too much is: %d bytes", keptBytes(recycler))
 	}
 	if drop("/data/another", 64<<10) {
 		t.Fatal("a file was taken in the place of one of its own size")
@@ -286,4 +286,10 @@ func TestConcurrentReservationsFit(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+func keptBytes(r *Recycler) int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.bytes
 }

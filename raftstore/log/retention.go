@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// Retention says what a log may lose at its front.
+// Retention is what a log may drop at its start.
 type Retention struct {
-	// MaxBytes is what the log may keep, in bytes of frames; 0 is no limit.
+	// MaxBytes is how many bytes of frames the log keeps; 0 is no limit.
 	MaxBytes int64
-	// MaxAge is how old a segment's newest record may be at Now; 0 is no limit.
+	// MaxAge is the greatest age, at Now, of the newest record in a segment that is kept; 0 is no limit.
 	MaxAge time.Duration
 	Now    time.Time
-	// BeforeOffset is where readers may start at the earliest: records before it are gone for them at
-	// once, and their segments when possible. 0 is none.
+	// BeforeOffset is the new log start offset, if it is greater than the present one: earlier records cannot
+	// be read any more. Their segments are dropped when all of their records are earlier.
 	BeforeOffset int64
 }
 
@@ -21,17 +21,17 @@ type Retention struct {
 type Trimmed struct {
 	Segments int
 	Bytes    int64
-	// StartOffset and FirstIndex are the log's afterwards.
+	// StartOffset and FirstIndex are those of the log afterwards.
 	StartOffset int64
 	FirstIndex  uint64
 }
 
-// Retain drops sealed segments from the front as far as the retention allows. It never drops an entry
-// behind safeIndex, the index of the newest durable snapshot: raft could not start without it. Durable
+// Retain drops sealed segments from the start of the log as far as the retention allows, but no entry after
+// safeIndex, the index up to which a durable snapshot covers the log: raft could not start without it. Durable
 // when it returns. Appends and reads go on meanwhile.
 func (l *Log) Retain(p Retention, safeIndex uint64) (Trimmed, error) {
-	l.front.Lock()
-	defer l.front.Unlock()
+	l.removeMu.Lock()
+	defer l.removeMu.Unlock()
 	l.mu.Lock()
 	n := l.expiredLocked(p, l.droppableLocked(safeIndex))
 	l.mu.Unlock()
@@ -42,7 +42,7 @@ func (l *Log) Retain(p Retention, safeIndex uint64) (Trimmed, error) {
 	return trimmed, nil
 }
 
-// droppableLocked counts the sealed segments whose entries all lie at or before an index.
+// droppableLocked counts the sealed segments that hold no entry after an index.
 func (l *Log) droppableLocked(index uint64) int {
 	segments := l.state.Load().segments
 	n := 0
@@ -52,8 +52,8 @@ func (l *Log) droppableLocked(index uint64) int {
 	return n
 }
 
-// expiredLocked counts how many of the first n segments the retention lets go. One segment that has to
-// stay keeps all that follow.
+// expiredLocked counts how many of the first n segments the retention drops. A segment that stays keeps all
+// that follow.
 func (l *Log) expiredLocked(p Retention, n int) int {
 	size := l.SizeBytes()
 	for i, s := range l.state.Load().segments[:n] {
@@ -68,8 +68,14 @@ func (l *Log) expiredLocked(p Retention, n int) int {
 	return n
 }
 
-// dropBefore drops the first n segments and moves the log start offset to at least start, as far as
-// the log reaches. The caller holds front, so that the front of the log stays what it is.
+// dropBefore drops the first n segments and raises the log start offset to start, or to the log's end. The
+// caller holds removeMu, so that the first n segments are the same throughout, while appends add to the end:
+// the state is read again before it is replaced.
+//
+// The start file is durable first. A crash after that leaves files of segments that have left the log, which
+// Open removes by their sequence. Only then do readers see the new state, and only then are the files
+// discarded: a reader of the old state either has a segment open, which keeps its file from being recycled,
+// or gets errSegmentDropped and starts again with the new state.
 func (l *Log) dropBefore(n int, start int64) (Trimmed, error) {
 	l.mu.Lock()
 	err := l.usableLocked()
@@ -96,7 +102,7 @@ func (l *Log) dropBefore(n int, start int64) (Trimmed, error) {
 	gone := now.segments[:n]
 	now.segments, now.base, now.startOffset = now.segments[n:], base, start
 	l.state.Store(&now)
-	l.keeper.held = l.keeper.held && n == 0
+	l.maintenance.prepareFailed = l.maintenance.prepareFailed && n == 0
 	l.mu.Unlock()
 	trimmed.FirstIndex, _ = now.bounds()
 	for _, s := range gone {
@@ -106,9 +112,9 @@ func (l *Log) dropBefore(n int, start int64) (Trimmed, error) {
 	return trimmed, nil
 }
 
-// RetentionOffset is where the log would start if everything that the retention allows were dropped
-// now, whatever snapshots still need. The leader proposes it as the new log start offset, so that all
-// replicas agree on it; each then calls Retain with that offset as BeforeOffset.
+// RetentionOffset returns the offset at which the log would start if everything that the retention allows
+// were dropped now, even what snapshots still need. The leader proposes it as the new log start offset, so
+// that all replicas agree on it; each then calls Retain with it as BeforeOffset.
 func (l *Log) RetentionOffset(p Retention) int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -9,26 +9,26 @@ import (
 	"io"
 )
 
-// scanWindow is how many bytes a scan reads at once.
+// scanWindow is how many bytes a scan reads in one call.
 const scanWindow = 256 << 10
 
 var frameMagicBytes = binary.LittleEndian.AppendUint32(nil, frameMagic)
 
-// fileWindow reads a file through one buffer, mostly forwards. Not for concurrent use.
+// fileWindow reads a file through one buffer, mostly forwards. Not safe for concurrent use.
 type fileWindow struct {
 	file  io.ReaderAt
-	end   int64 // of the file, or of what may be read
+	end   int64 // nothing is read from here on
 	buf   []byte
-	start int64
-	n     int
+	start int64 // position in the file of the first byte in buf
+	n     int   // valid bytes in buf
 }
 
 func newFileWindow(f io.ReaderAt, end int64) *fileWindow {
 	return &fileWindow{file: f, end: end, buf: make([]byte, min(scanWindow, max(end, frameHeaderSize)))}
 }
 
-// view returns up to n bytes (at most the window's size) at pos, fewer only at the end. They are valid
-// until the next call.
+// view returns n bytes at pos, but at most the size of the window, and fewer at the end. They are valid until
+// the next call.
 func (w *fileWindow) view(pos int64, n int) ([]byte, error) {
 	n = int(min(int64(n), int64(len(w.buf)), max(0, w.end-pos)))
 	if n == 0 {
@@ -46,19 +46,19 @@ func (w *fileWindow) view(pos int64, n int) ([]byte, error) {
 	return w.buf[pos-w.start:][:n], nil
 }
 
-// frameScan walks the frames of one segment. It expects each to continue the one before.
+// frameScan walks the frames of one segment and checks that each continues the one before.
 type frameScan struct {
 	window *fileWindow
 	seed   uint32
 	cut    segmentCut
 	pos    int64 // of the next frame
 
-	// Of the log before the next frame.
+	// What the next frame must continue.
 	nextIndex  uint64
 	term       uint64
 	nextOffset int64
 
-	// skipPayload leaves the data's checksum alone: for rebuilding an index.
+	// skipPayload does not verify checksums of data, as when an index is rebuilt.
 	skipPayload bool
 }
 
@@ -69,7 +69,7 @@ func (s *segment) scan(f io.ReaderAt, end int64) *frameScan {
 	}
 }
 
-// scanStop says why a scan ended before the end of its range.
+// scanStop is why a scan ended before the end of its range.
 type scanStop struct {
 	reason error
 }
@@ -80,8 +80,8 @@ func (e *scanStop) Unwrap() error { return e.reason }
 
 func stop(format string, args ...any) error { return &scanStop{fmt.Errorf(format, args...)} }
 
-// next reads the frame at pos and moves behind it. It returns a *scanStop if none that continues the
-// log is there, io.EOF at the end of the range, and any other error for a failed read.
+// next reads the frame at pos and moves past it. It returns a *scanStop if there is none that continues the log,
+// io.EOF at the end of the range, and any other error for a failed read.
 func (c *frameScan) next(h *frameHeader) error {
 	if c.pos >= c.window.end {
 		return io.EOF
@@ -138,21 +138,25 @@ func (c *frameScan) payloadSum(h *frameHeader) (uint32, error) {
 	return sum, nil
 }
 
-// remains is what the bytes behind the last valid frame tell.
-type remains struct {
-	// frames of this segment's present life and generation lie there: never acknowledged, or cut off
-	// from the log by damage.
+// trailing describes the bytes after the last valid frame.
+type trailing struct {
+	// frames means that there are valid frames of this segment's salt and generation. They were never
+	// acknowledged as durable, or damage separates them from the log.
 	frames bool
-	// provenAt is where the first frame starts that was written when the bytes at the scan's end were
+	// provenAt is the position of a frame that was written when the place at which the scan stopped was
 	// durable already; 0 if there is none.
 	provenAt int64
 }
 
-// search looks through everything behind the scan's last valid frame, on the boundaries where frames
-// may start. Headers have a salted checksum of their own, so that a record's content cannot pose as a
-// frame, and no length that it claims is followed.
-func (c *frameScan) search() (remains, error) {
-	var r remains
+// search looks for frames in everything after the scan's last valid frame, at every multiple of frameAlign.
+// Headers have a salted checksum of their own: the content of a record is not taken for a header, and no length
+// from unverified bytes is followed.
+//
+// A frame proves damage if it was written when the place at which the scan stopped was durable, by its header's
+// durable, or if it is of a later generation than the newest cut on disk, which is durable before such a frame
+// is written. Frames that prove nothing are the rest of an interrupted write: the frame before them was torn.
+func (c *frameScan) search() (trailing, error) {
+	var r trailing
 	var h frameHeader
 	for pos := c.pos; pos+frameHeaderSize <= c.window.end; {
 		b, err := c.window.view(pos, scanWindow)

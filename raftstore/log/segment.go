@@ -12,11 +12,15 @@ import (
 	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
-// errSegmentDropped tells a reader that the segment left the log after it was looked up.
+// errSegmentDropped is returned to a reader of an older state whose segment has left the log.
 var errSegmentDropped = errors.New("segment dropped")
 
-// segment is one file of the log. Everything but the tail and the guarded part is immutable once the
-// segment is in a logState; a truncation makes a new segment of the same file.
+// segment is one file of the log. It is immutable once it is in a logState, except for its tail and for what
+// mu covers; a truncation describes the same file by a new segment.
+//
+// References decide when the file may be closed, removed or recycled. Each reader holds one from acquire to
+// release, and the log holds one to the active segment. A segment that has left the log is disposed of when
+// the last reference ends: nobody writes to its file, as a recycled segment, while somebody reads it here.
 type segment struct {
 	fs   vfs.FS
 	name string // path
@@ -25,16 +29,18 @@ type segment struct {
 	seed uint32
 	cut  segmentCut
 
-	// tail is what readers may see; it only grows.
+	// tail is the part that readers may see. It only grows, until it is sealed.
 	tail atomic.Pointer[segmentTail]
 
+	// mu covers the fields below. It is held while the file is opened and while the index is loaded, so that
+	// concurrent readers do both once, and not while the file is read or disposed of.
 	mu      sync.Mutex
-	file    vfs.File     // nil while closed
-	index   []indexEntry // of a sealed segment, while file is open; nil if not loaded
+	file    vfs.File     // nil while it is closed
+	index   []indexEntry // of a sealed segment; valid if indexed
 	indexed bool
-	refs    int  // readers, and the log itself for the active segment
-	dropped bool // left the log: dispose when refs is 0
-	dispose func(f vfs.File)
+	refs    int              // references, see above
+	dropped bool             // it has left the log
+	dispose func(f vfs.File) // to be called when dropped and refs is 0; nil afterwards
 }
 
 // segmentTail describes the readable part of a segment. Immutable.
@@ -59,7 +65,7 @@ func sequenceName(dir string, sequence uint64, suffix string) string {
 	return path.Join(dir, fmt.Sprintf("%020d%s", sequence, suffix))
 }
 
-// parseSequence is the number of a file named by sequenceName.
+// parseSequence returns the number in a name that sequenceName made.
 func parseSequence(name, suffix string) (uint64, bool) {
 	digits, ok := strings.CutSuffix(path.Base(name), suffix)
 	if !ok || len(digits) != 20 {
@@ -69,12 +75,12 @@ func parseSequence(name, suffix string) (uint64, bool) {
 	return n, err == nil && n > 0
 }
 
-// base is the place in the log before the segment's first entry.
+// base returns the place in the log before the segment's first entry.
 func (s *segment) base() logBase {
 	return logBase{index: s.baseIndex - 1, term: s.prevTerm, offset: s.baseOffset, sequence: s.prevSequence}
 }
 
-// emptyTail is the tail of a segment without frames.
+// emptyTail returns the tail of a segment without frames.
 func (s *segment) emptyTail() *segmentTail {
 	return &segmentTail{
 		size: segmentHeaderSize, lastIndex: s.baseIndex - 1, lastTerm: s.prevTerm,
@@ -82,7 +88,8 @@ func (s *segment) emptyTail() *segmentTail {
 	}
 }
 
-// acquire opens the segment for reading until release; errSegmentDropped when it has left the log.
+// acquire takes a reference and returns the open file, for reading until release. It returns
+// errSegmentDropped when the segment has left the log: its file may be removed or recycled already.
 func (s *segment) acquire() (vfs.File, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,6 +107,7 @@ func (s *segment) acquire() (vfs.File, error) {
 	return s.file, nil
 }
 
+// release ends a reference.
 func (s *segment) release() {
 	s.mu.Lock()
 	s.refs--
@@ -110,8 +118,8 @@ func (s *segment) release() {
 	}
 }
 
-// drop lets the segment leave the log: dispose is called with its file (nil if it is not open) as
-// soon as nobody reads it, maybe by the last reader.
+// drop marks that the segment has left the log. dispose is called once, with its file (nil if it is not open),
+// when there are no references: here, or in the last release. It runs without mu.
 func (s *segment) drop(dispose func(vfs.File)) {
 	s.mu.Lock()
 	s.dropped, s.dispose = true, dispose
@@ -122,6 +130,7 @@ func (s *segment) drop(dispose func(vfs.File)) {
 	}
 }
 
+// detachLocked returns file and dispose if the segment is to be disposed of now, and nil for dispose if not.
 func (s *segment) detachLocked() (vfs.File, func(vfs.File)) {
 	if !s.dropped || s.refs > 0 || s.dispose == nil {
 		return nil, nil
@@ -131,7 +140,8 @@ func (s *segment) detachLocked() (vfs.File, func(vfs.File)) {
 	return f, dispose
 }
 
-// unload closes an idle sealed segment's file and forgets its index; false if it is in use.
+// unload closes a sealed segment's file and drops its index from memory. It returns false if the segment is in
+// use.
 func (s *segment) unload() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -7,9 +7,9 @@ import (
 	"hash/crc32"
 )
 
-// The first segmentHeaderSize bytes of a segment hold four records, each in a 512-byte sector of its
-// own so that writing one cannot tear another: the identity, written before the file gets its name;
-// the activation, written with the segment's first frames; and two places for cuts, used in turn.
+// The first segmentHeaderSize bytes of a segment hold four records, each in a 512-byte sector of its own, so
+// that writing one cannot tear another: the identity, written before the file gets its name; the activation,
+// written before the segment's first frames; and two places for cuts, used in turn.
 const (
 	segmentHeaderSize = 4096
 	segmentVersion    = 1
@@ -34,10 +34,10 @@ var (
 	errSegmentSum     = errors.New("segment identity checksum differs")
 )
 
-// segmentIdentity names a segment file's present life.
+// segmentIdentity tells the present use of a segment file from earlier ones.
 type segmentIdentity struct {
-	salt     uint64 // random, seeds every other checksum in the file
-	sequence uint64 // rises from segment to segment, starting at 1
+	salt     uint64 // random; the seed of every other checksum in the file
+	sequence uint64 // increases from segment to segment, from 1
 }
 
 func (id segmentIdentity) encode() []byte {
@@ -66,8 +66,8 @@ func decodeIdentity(b []byte) (segmentIdentity, error) {
 	return id, nil
 }
 
-// segmentActivation says where in the log a segment starts, and what the segment before it ended as:
-// that is how a sealed segment's size is known without reading it.
+// segmentActivation is where in the log a segment starts, and where the segment before it ended: a sealed
+// segment's size is known without reading the segment.
 type segmentActivation struct {
 	baseIndex        uint64 // raft index of the first frame
 	prevTerm         uint64 // term of the entry before it; 0 unknown
@@ -107,8 +107,8 @@ func decodeActivation(b []byte, seed uint32) (segmentActivation, bool) {
 	}, true
 }
 
-// segmentCut voids every frame at or after pos whose generation is lower than the cut's: one durable
-// record instead of overwriting what follows. The zero value voids nothing.
+// segmentCut voids every frame at or after pos whose generation is lower than the cut's. One small durable
+// record replaces overwriting everything after pos. The zero value voids nothing.
 type segmentCut struct {
 	generation uint32
 	pos        int64
@@ -133,14 +133,14 @@ func decodeCut(b []byte, seed uint32) (segmentCut, bool) {
 	return segmentCut{generation: le.Uint32(b[4:]), pos: int64(le.Uint64(b[8:]))}, true
 }
 
-// slot is where in the file the cut is written; its predecessor's place stays untouched.
+// slot returns the position in the file at which the cut is written: not over the cut before it.
 func (c segmentCut) slot() int64 { return cutPos + int64(c.generation%2)*sectorSize }
 
 func (c segmentCut) voids(h *frameHeader, pos int64) bool {
 	return pos >= c.pos && h.generation < c.generation
 }
 
-// latestCut finds the newest valid cut in a segment's header block.
+// latestCut returns the newest valid cut in a segment's header block.
 func latestCut(block []byte, seed uint32) segmentCut {
 	var newest segmentCut
 	for g := range uint32(2) {

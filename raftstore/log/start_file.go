@@ -12,8 +12,8 @@ import (
 	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
-// startFile says where a log begins. It is replaced as a whole; a log that never lost anything at its
-// front has none.
+// startFile records where a log begins. It is replaced as a whole. A log that has dropped nothing at its start
+// has none.
 const (
 	startFile        = "log.start"
 	startFileSize    = 64
@@ -22,8 +22,8 @@ const (
 
 var startFileMagic = [8]byte{'W', 'M', 'S', 'T', 'A', 'R', 'T', 0}
 
-// logStart is the content of the start file: segments up to base.sequence have left the log, whether
-// their files are still there or not; the first one that is left continues base.
+// logStart is the content of the start file. Segments up to base.sequence have left the log, even if their files
+// are still there; the first later one continues base.
 type logStart struct {
 	base        logBase
 	startOffset int64

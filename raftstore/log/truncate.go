@@ -8,13 +8,13 @@ import (
 	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
-// DeleteRange implements raft.LogStore for ranges that touch an end of the log (inclusive; what the
-// log does not hold is ignored). A range that reaches the last index is a truncation, durable when it
+// DeleteRange implements raft.LogStore for inclusive ranges that begin or end with the log; indexes that the
+// log does not hold are ignored. A range that reaches the last index is a truncation, durable when it
 // returns. Another one that starts at the first index drops whole segments only: entries that share a
 // segment with later ones stay.
 func (l *Log) DeleteRange(from, to uint64) error {
-	l.front.Lock()
-	defer l.front.Unlock()
+	l.removeMu.Lock()
+	defer l.removeMu.Unlock()
 	if err := l.Failed(); err != nil {
 		return err
 	}
@@ -47,8 +47,21 @@ func (l *Log) truncate(index uint64) error {
 	return nil
 }
 
-// truncateLocked removes all entries from index on, which the log holds. Later segments go first, each
-// durably, so that a crash in between leaves a log that only ends later.
+// truncateLocked removes all entries from index on; the log holds index. After an error the log has failed.
+//
+// What becomes durable, in this order: all bytes before the cut (one sync: the cut's record must not outlive
+// them); a lower start offset, if the log would end before it; the later segments' new names, from the last
+// to the first; the cut in the segment that stays. A crash after any of these leaves a log that ends at an
+// entry which it had, at or after index-1, and never one with a hole.
+//
+// Readers go on meanwhile and may have loaded the state before:
+//
+//   - A later segment loses its name, so it is opened here for those who have not opened it yet. It is
+//     discarded when the last of them has released it.
+//   - The segment that stays is described by a new *segment, since a tail only ever grows. Readers of the old
+//     one may read beyond the cut, where new entries are written over the frames that they expect: their
+//     checksums then fail. The new state's truncations tells them apart from damage (see retrying).
+//   - A Sync that is under way finds another active segment when it ends (see Sync).
 func (l *Log) truncateLocked(index uint64) error {
 	st := *l.state.Load()
 	keep := st.segmentOfIndex(index)
@@ -72,12 +85,11 @@ func (l *Log) truncateLocked(index uint64) error {
 	}
 	n := len(st.segments)
 	for ; st.segments[n-1] != keep; n-- {
-		// Readers of the present state must be able to go on: opened now, since the name goes.
 		if _, err := st.segments[n-1].acquire(); err != nil {
 			return err
 		}
 		defer st.segments[n-1].release()
-		if err := l.hide(st.segments[n-1]); err != nil {
+		if err := l.markDropped(st.segments[n-1]); err != nil {
 			return err
 		}
 	}
@@ -92,21 +104,21 @@ func (l *Log) truncateLocked(index uint64) error {
 	}
 	gone := st.segments[n:]
 	st.segments = append(st.segments[:n-1:n-1], s)
-	st.epoch++
+	st.truncations++
 	l.active.release()
 	l.active, l.file, l.durable = s, file, tail.size
 	l.noteRoomLocked()
 	l.state.Store(&st)
 	l.durableIndex.Store(tail.lastIndex)
-	l.loaded.forget(keep)
+	l.cache.forget(keep)
 	keep.drop(closeFile)
 	for _, g := range gone {
-		l.discard(g, hiddenName(g))
+		l.discard(g, droppedName(g))
 	}
 	return nil
 }
 
-// reopened describes the same file anew: readers of an older state keep the old description.
+// reopened describes the same file with a shorter tail, open for writing.
 func (s *segment) reopened(file vfs.File, tail *segmentTail) *segment {
 	n := &segment{
 		fs: s.fs, name: s.name, segmentIdentity: s.segmentIdentity, segmentActivation: s.segmentActivation,
@@ -116,7 +128,7 @@ func (s *segment) reopened(file vfs.File, tail *segmentTail) *segment {
 	return n
 }
 
-// tailBefore is the tail that the segment has without the entries from index on.
+// tailBefore returns the tail that the segment has without the entries from index on.
 func (s openSegment) tailBefore(index uint64) (*segmentTail, error) {
 	tail := s.emptyTail()
 	if index <= s.baseIndex {
@@ -146,11 +158,11 @@ func (s openSegment) tailBefore(index uint64) (*segmentTail, error) {
 	return tail, nil
 }
 
-// Reset empties the log and lets it start anew behind an entry that a snapshot holds: the next entry
+// Reset removes all entries. The log then continues a snapshot that ends with the given entry: the next entry
 // must be index+1, and its records start at offset. Durable when it returns.
 func (l *Log) Reset(index, term uint64, offset int64) error {
-	l.front.Lock()
-	defer l.front.Unlock()
+	l.removeMu.Lock()
+	defer l.removeMu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.usableLocked(); err != nil {
@@ -162,11 +174,12 @@ func (l *Log) Reset(index, term uint64, offset int64) error {
 	return nil
 }
 
-// resetLocked chooses base's sequence itself. Once the start file is replaced every segment file is a
-// leftover.
+// resetLocked sets base.sequence. The one durable step is the replacement of the start file: after it every
+// segment file up to that sequence is a leftover, whether it is removed here or by the next Open. A segment
+// that maintenance is making has such a sequence: it must be in l.next before, not appear there after.
 func (l *Log) resetLocked(base logBase) error {
-	for l.keeper.preparing {
-		l.keeper.changed.Wait()
+	for l.maintenance.preparing {
+		l.maintenance.prepared.Wait()
 		if err := l.usableLocked(); err != nil {
 			return err
 		}
@@ -177,10 +190,10 @@ func (l *Log) resetLocked(base logBase) error {
 		return l.startUncertain(err)
 	}
 	old := l.state.Load()
-	l.state.Store(&logState{base: base, startOffset: base.offset, epoch: old.epoch + 1})
+	l.state.Store(&logState{base: base, startOffset: base.offset, truncations: old.truncations + 1})
 	l.durableIndex.Store(base.index)
 	if l.next != nil {
-		_ = l.next.file.Close() // a leftover now, removed here or at the next open
+		_ = l.next.file.Close() // it holds no entries
 		_ = l.fs.Remove(l.next.name)
 		l.next = nil
 	}
@@ -194,8 +207,8 @@ func (l *Log) resetLocked(base logBase) error {
 	return nil
 }
 
-// startUncertain handles a failed replacement of the start file: for want of space nothing happened,
-// otherwise nobody knows which of the two a crash would leave.
+// startUncertain handles a failed replacement of the start file. A lack of space means that nothing happened.
+// After any other error it is unknown which of the two files a crash would leave: the log fails.
 func (l *Log) startUncertain(err error) error {
 	if full := diskFull(err); errors.Is(full, ErrDiskFull) {
 		return full
@@ -203,29 +216,31 @@ func (l *Log) startUncertain(err error) error {
 	return l.fail(err)
 }
 
-func hiddenName(s *segment) string {
+// droppedName is the name of a segment file that has left the end of the log. Open removes such files.
+func droppedName(s *segment) string {
 	return sequenceName(path.Dir(s.name), s.sequence, droppedSuffix)
 }
 
-// hide takes a segment's name away durably; whoever reads it keeps it open.
-func (l *Log) hide(s *segment) error {
-	if err := l.fs.Rename(s.name, hiddenName(s)); err != nil {
+// markDropped durably renames a segment's file, which readers may have open.
+func (l *Log) markDropped(s *segment) error {
+	if err := l.fs.Rename(s.name, droppedName(s)); err != nil {
 		return fmt.Errorf("drop %s: %w", s.name, err)
 	}
 	return l.fs.SyncDir(l.dir)
 }
 
-// discard lets a segment that left the log go as soon as nobody reads it: into the recycler, or away.
-// name is what its file is called now. Errors only leave files behind that the next Open removes.
+// discard gives the file of a segment that has left the log to the recycler, or removes it, when no reader
+// holds it any more: at once, or in the last reader's release. Until then the file must not be written by its
+// next owner. name is the file's present name. An error only leaves a file that the next Open removes.
 func (l *Log) discard(s *segment, name string) {
-	l.loaded.forget(s)
+	l.cache.forget(s)
 	index := s.indexName()
 	s.drop(func(f vfs.File) {
 		closeFile(f)
 		_ = l.fs.Remove(index)
 		if r := l.o.Recycler; r == nil || !r.put(name) {
 			if err := l.fs.Remove(name); err != nil {
-				l.o.Logger.Warn("a dropped segment could not be removed", "file", name, "err", err)
+				l.o.Logger.Warn("dropped log segment not removed; the next start removes it", "file", name, "error", err)
 			}
 		}
 	})

@@ -11,29 +11,29 @@ import (
 	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
-// Report is what Verify found.
+// Report is the result of Verify.
 type Report struct {
 	Segments, Frames, Batches int
 	Bytes                     int64 // of good frames
 	FirstIndex, LastIndex     uint64
 	StartOffset, EndOffset    int64
-	// TornTail is where a crash interrupted the last write, if one did; Open cuts the log there and
-	// loses nothing that was acknowledged.
+	// TornTail is where a crash interrupted the last write, if one did. Open cuts the log there; nothing
+	// acknowledged is lost.
 	TornTail *Fault
 	Faults   []Fault
 	// MoreFaults counts those beyond maxFaults.
 	MoreFaults int
 }
 
-// Fault is one thing that does not check.
+// Fault is one failed check.
 type Fault struct {
 	File string
 	Pos  int64
-	// Problem says what is wrong, Advice what to do about it.
+	// Problem is what is wrong, Advice what to do about it.
 	Problem, Advice string
 }
 
-// maxFaults bounds a report.
+// maxFaults is the most faults that a report lists.
 const maxFaults = 1000
 
 const (
@@ -43,9 +43,9 @@ const (
 	adviceTail    = "nothing: the write was never acknowledged, and the next start removes it"
 )
 
-// Verify checks everything in dir that can be checked: the segments' headers and their chain, every
-// frame, every batch's checksum and offsets, and the index files. It goes on behind a fault where it
-// can. It reads only, and must not run while the log is open. The error is for what could not be read.
+// Verify checks the segments' headers and that they continue each other, every frame, the checksum and offsets
+// of every batch, and the index files of the log in dir. After a fault it goes on where it can. It changes
+// nothing and must not run while the log is open. It returns an error only for what could not be read.
 func Verify(fsys vfs.FS, dir string) (Report, error) {
 	v := verifier{fs: fsys}
 	if err := v.run(dir); err != nil {
@@ -60,7 +60,7 @@ type verifier struct {
 	buf    []byte
 }
 
-// fault notes err if it is a *CorruptionError and returns it if it is not.
+// fault reports a *CorruptionError and returns nil; it returns any other error.
 func (v *verifier) fault(err error, advice string) error {
 	var damage *CorruptionError
 	if !errors.As(err, &damage) {
@@ -135,7 +135,7 @@ func (v *verifier) segments(set *segmentSet) error {
 	return nil
 }
 
-// segment checks one segment's frames and leaves in its tail where they end.
+// segment checks one segment's frames and sets the tail of a segment that is not sealed to their end.
 func (v *verifier) segment(s *segment) error {
 	f, scan, err := s.openScan()
 	if err != nil {
@@ -167,7 +167,7 @@ func (v *verifier) segment(s *segment) error {
 	return v.index(s, f)
 }
 
-// stopped reports why a scan stopped, and moves it to where it can go on, if it can.
+// stopped reports why a scan stopped, and moves the scan to the next frame after the damage, if there is one.
 func (v *verifier) stopped(s *segment, scan *frameScan, err error) (again bool, _ error) {
 	var why *scanStop
 	if errors.Is(err, io.EOF) || errors.As(err, &why) {
@@ -209,7 +209,7 @@ func (c *frameScan) resume() (bool, error) {
 	return false, nil
 }
 
-// frame checks an entry's batches.
+// frame checks the batches of one entry.
 func (v *verifier) frame(s *segment, f io.ReaderAt, pos int64, h *frameHeader) error {
 	v.report.Frames++
 	v.report.Bytes += h.size()
