@@ -20,6 +20,14 @@ func (d *Decoder) decoded(b Batch, records []Record) Decoded {
 // Batch is the batch as it came; nil when there is none yet, so that one has to be built.
 func (d *Decoded) Batch() Batch { return d.batch }
 
+// Codec is the batch's, or the one that a Draft's batch shall have.
+func (d *Decoded) Codec() Codec {
+	if d.batch != nil {
+		return d.batch.Codec()
+	}
+	return d.codec
+}
+
 // raw is record i as batch encodes it, its length prefix included.
 func (d *Decoded) raw(i int) []byte {
 	start := 0
