@@ -1,0 +1,178 @@
+package derive
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/core/metadata"
+	"github.com/wasmill/wasmill/core/partition"
+	"github.com/wasmill/wasmill/core/transform"
+)
+
+const (
+	// stretchBytes is how much of its source a task takes at a time.
+	stretchBytes = 1 << 20
+	// saveEvery is how often a busy task saves its position. A restart runs what came after again, and the
+	// outputs leave out what they have already.
+	saveEvery = time.Second
+	// A task that fails tries again after a pause that doubles up to the longest.
+	firstPause, longestPause = 50 * time.Millisecond, 5 * time.Second
+	// maxKeptBuffer is the largest buffer that is kept for the next stretch.
+	maxKeptBuffer = 8 << 20
+)
+
+// buffers are what tasks read into: there may be many tasks, and few of them busy.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// task derives from one partition of the source.
+type task struct {
+	*Options
+	meta     *metadata.Derivation
+	pipeline *transform.Pipeline
+	number   int32
+	source   Source
+	origin   string // under which positions are kept
+	logger   *slog.Logger
+
+	begin  int64                  // where the source begins for it while it has no saved position
+	next   atomic.Int64           // source offset that comes next
+	failed atomic.Pointer[string] // why the last attempt failed; nil when it did not
+
+	// Of the task's goroutine alone:
+	saved   int64 // the saved position; -1 for none
+	savedAt time.Time
+}
+
+// settle decides where to begin without a saved position.
+func (t *task) settle(latest bool) {
+	bounds := t.source.Bounds()
+	t.begin = bounds.LogStart
+	if latest {
+		t.begin = bounds.HighWatermark
+	}
+	t.next.Store(t.begin)
+}
+
+func (t *task) progress() Progress {
+	next := t.next.Load()
+	p := Progress{Partition: t.number, NextOffset: next, Lag: t.source.Bounds().HighWatermark - next}
+	if text := t.failed.Load(); text != nil {
+		p.Err = *text
+	}
+	return p
+}
+
+// run derives until ctx ends.
+func (t *task) run(ctx context.Context) {
+	pause := firstPause
+	for ctx.Err() == nil {
+		err := t.attempt(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		text := err.Error()
+		if t.failed.Swap(&text) == nil {
+			pause = firstPause // it has come further since the last failure
+		}
+		t.logger.Warn("derivation failed; retrying", "error", err, "pause", pause)
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, longestPause)
+	}
+	if err := t.save(context.WithoutCancel(ctx)); err != nil {
+		t.logger.Warn("the position of a derivation was not saved: its last second is repeated", "error", err)
+	}
+}
+
+// attempt derives until something fails or ctx ends.
+func (t *task) attempt(ctx context.Context) error {
+	if err := t.resume(ctx); err != nil {
+		return err
+	}
+	for ctx.Err() == nil {
+		moved, err := t.advance(ctx)
+		if err != nil {
+			return err
+		}
+		if !moved || time.Since(t.savedAt) > saveEvery {
+			if err := t.save(ctx); err != nil {
+				return err
+			}
+		}
+		if !moved {
+			select {
+			case <-t.source.Advanced(t.next.Load()):
+			case <-ctx.Done():
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+// resume finds where to go on.
+func (t *task) resume(ctx context.Context) error {
+	saved, ok, err := t.source.Position(ctx, t.origin)
+	if err != nil {
+		return fmt.Errorf("read the saved position: %w", err)
+	}
+	if ok {
+		t.saved = saved.Next
+		t.next.Store(saved.Next)
+		return nil
+	}
+	t.saved = -1
+	t.next.Store(t.begin)
+	return t.save(ctx) // a restart must not decide anew what "latest" is
+}
+
+// save writes the position into the source partition, unless it has it.
+func (t *task) save(ctx context.Context) error {
+	next := t.next.Load()
+	if next <= t.saved {
+		return nil
+	}
+	if _, err := t.source.Append(ctx, partition.Append{Positions: t.positions(next)}); err != nil {
+		return fmt.Errorf("save the position: %w", err)
+	}
+	t.saved, t.savedAt = next, time.Now()
+	return nil
+}
+
+// positions says that everything before the source offset next has been derived.
+func (t *task) positions(next int64) []partition.Position {
+	return []partition.Position{partition.OffsetPosition(t.origin, next)}
+}
+
+// advance derives the next stretch of the source; false when there is none.
+func (t *task) advance(ctx context.Context) (moved bool, err error) {
+	buf := buffers.Get().(*[]byte)
+	defer func() {
+		if cap(*buf) <= maxKeptBuffer {
+			buffers.Put(buf)
+		}
+	}()
+	next := t.next.Load()
+	f, err := t.source.Fetch((*buf)[:0], next, stretchBytes)
+	if errcode.Is(err, errcode.OffsetOutOfRange) && next < f.LogStart {
+		t.logger.Warn("a derivation fell behind retention: records are lost to it", "from", next, "to", f.LogStart)
+		t.next.Store(f.LogStart)
+		return true, nil
+	}
+	if err != nil || len(f.Batches) == 0 {
+		return false, err
+	}
+	*buf = f.Batches
+	if err := t.derive(ctx, f); err != nil {
+		return false, err
+	}
+	t.next.Store(f.Next)
+	t.failed.Store(nil)
+	return true, nil
+}
