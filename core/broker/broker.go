@@ -2,12 +2,10 @@ package broker
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -18,9 +16,10 @@ import (
 
 	"github.com/wasmill/wasmill/core/controller"
 	"github.com/wasmill/wasmill/core/datadir"
-	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/core/derive"
 	"github.com/wasmill/wasmill/core/metadata"
 	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/core/transform"
 	"github.com/wasmill/wasmill/raftstore/group"
 	"github.com/wasmill/wasmill/raftstore/log"
 	"github.com/wasmill/wasmill/raftstore/stable"
@@ -38,7 +37,7 @@ type Options struct {
 	Advertise string // address under which clients reach this broker
 	Version   string
 	Logger    *slog.Logger
-	Observer  Observer     // nil: nobody watches
+	Observer  Observer     // nil: nothing is observed
 	Tracer    trace.Tracer // nil: nothing is traced
 
 	MaxFetchBytes   int64         // all fetch answers together, in memory; 0 for 256 MiB
@@ -47,7 +46,7 @@ type Options struct {
 	EngineInstances int           // Wasm instances per stage; 0 for one per processor
 }
 
-func (o *Options) setDefaults() {
+func (o Options) withDefaults() Options {
 	if o.FS == nil {
 		o.FS = vfs.OS()
 	}
@@ -55,7 +54,7 @@ func (o *Options) setDefaults() {
 		o.BrokerID = "1"
 	}
 	if o.Observer == nil {
-		o.Observer = nobody{}
+		o.Observer = noopObserver{}
 	}
 	if o.Tracer == nil {
 		o.Tracer = noop.Tracer{}
@@ -69,32 +68,32 @@ func (o *Options) setDefaults() {
 	if o.MaintainEvery == 0 {
 		o.MaintainEvery = 30 * time.Second
 	}
+	return o
 }
 
 // Broker is safe for concurrent use. Its methods' errors are, or wrap, *errcode.Error.
+//
+// It puts the parts together and answers requests. The parts know nothing of it: the way in is writer, the way
+// out reader, both look into the catalog, which the reconciler keeps to what the metadata says.
 type Broker struct {
 	opts      Options
 	id        raft.ServerID
-	fs        vfs.FS
 	logger    *slog.Logger
-	observer  Observer
 	startedAt time.Time
 
-	dir      *datadir.Dir
-	stable   *stable.Store
-	recycler *log.Recycler
-	meta     *controller.Controller
-	ids      *controller.ProducerIDs
-	engine   *engine.Engine
-	modules  *store.Store
-
-	fetchBudget *semaphore.Weighted
-	unpack      *record.Budget
-
-	table       atomic.Pointer[table]
-	reconcileMu sync.Mutex  // one reconciliation at a time
-	behind      atomic.Bool // the last one could not do everything that the metadata says
-	derivations derivations
+	dir         *datadir.Dir
+	stable      *stable.Store
+	modules     *store.Store
+	engine      *engine.Engine
+	meta        *controller.Controller
+	ids         *controller.ProducerIDs
+	catalog     *catalog
+	opener      *opener
+	loader      *transform.Loader
+	derivations *derive.Manager
+	reconciler  *reconciler
+	writer      *writer
+	reader      *reader
 
 	ctx    context.Context // ends when the broker closes
 	cancel context.CancelFunc
@@ -105,69 +104,70 @@ type Broker struct {
 // Open opens the data directory, making it when missing, starts every local partition and returns
 // when all of them serve. A second broker on the same directory is refused.
 func Open(ctx context.Context, o Options) (*Broker, error) {
-	o.setDefaults()
-	b := &Broker{
-		opts: o, id: raft.ServerID(o.BrokerID), fs: o.FS, logger: o.Logger, observer: o.Observer,
-		startedAt: time.Now(), fetchBudget: semaphore.NewWeighted(o.MaxFetchBytes),
-		unpack: record.NewBudget(),
-	}
+	o = o.withDefaults()
+	b := &Broker{opts: o, id: raft.ServerID(o.BrokerID), logger: o.Logger, startedAt: time.Now(), catalog: newCatalog()}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
-	b.table.Store(newTable())
-	b.derivations.running = map[uint64]*derivation{}
 	var once sync.Once
 	var closed error
 	b.close = func(ctx context.Context) error {
 		once.Do(func() { closed = b.shutdown(ctx) })
 		return closed
 	}
-	if err := b.openAll(ctx); err != nil {
+	if err := b.open(ctx); err != nil {
 		return nil, errors.Join(err, b.Close(ctx))
 	}
-	b.tasks.Add(2)
-	go b.maintain()
-	go b.follow()
+	b.tasks.Go(b.reconciler.run)
+	b.tasks.Go(b.maintain)
+	b.tasks.Go(b.watchMetadata)
 	return b, nil
 }
 
-func (b *Broker) openAll(ctx context.Context) (err error) {
-	if b.dir, err = datadir.Open(b.fs, b.opts.DataDir, b.opts.Version); err != nil {
+func (b *Broker) open(ctx context.Context) (err error) {
+	o := b.opts
+	if b.dir, err = datadir.Open(o.FS, o.DataDir, o.Version); err != nil {
 		return err
 	}
-	if b.stable, err = stable.Open(b.fs, b.dir.Stable()); err != nil {
-		return fmt.Errorf("open broker: %w", err)
-	}
-	if b.opts.RecycleBytes > 0 {
-		b.recycler, err = log.OpenRecycler(b.fs, b.dir.Recycle(), b.opts.RecycleBytes)
-		if err != nil {
-			return fmt.Errorf("open broker: %w", err)
-		}
-	}
-	if b.modules, err = store.Open(b.fs, b.dir.Modules()); err != nil {
-		return fmt.Errorf("open broker: %w", err)
-	}
-	b.engine, err = engine.New(engine.Options{
-		CacheDir: b.dir.CompileCache(), FS: b.fs, MaxInstances: b.opts.EngineInstances,
-		Logger: b.logger, Observer: b.observer,
-	})
-	if err != nil {
+	if err := b.openStores(); err != nil {
 		return fmt.Errorf("open broker: %w", err)
 	}
 	if err := b.openMetadata(ctx); err != nil {
 		return fmt.Errorf("open broker: %w", err)
 	}
-	if err := b.nameCluster(ctx); err != nil {
-		return fmt.Errorf("open broker: %w", err)
-	}
 	if err := b.dir.Sweep(b.stable, deletedIn(b.meta.Image()), b.logger); err != nil {
 		b.logger.Warn("what is left of deleted topics could not be removed; the next start tries again", "error", err)
 	}
-	return b.reconcile(ctx, b.meta.Image())
+	b.compose()
+	return b.reconciler.pass(ctx).joined()
+}
+
+// openStores opens what the parts keep their files in.
+func (b *Broker) openStores() (err error) {
+	o := b.opts
+	b.opener = &opener{
+		id: b.id, fs: o.FS, dir: b.dir, logger: b.logger, observer: o.Observer, rolled: make(chan struct{}, 1),
+	}
+	if b.stable, err = stable.Open(o.FS, b.dir.Stable()); err != nil {
+		return err
+	}
+	b.opener.stable = b.stable
+	if o.RecycleBytes > 0 {
+		if b.opener.recycler, err = log.OpenRecycler(o.FS, b.dir.Recycle(), o.RecycleBytes); err != nil {
+			return err
+		}
+	}
+	if b.modules, err = store.Open(o.FS, b.dir.Modules()); err != nil {
+		return err
+	}
+	b.engine, err = engine.New(engine.Options{
+		CacheDir: b.dir.CompileCache(), FS: o.FS, MaxInstances: o.EngineInstances, Logger: b.logger, Observer: o.Observer,
+	})
+	return err
 }
 
 // openMetadata opens the metadata group and waits until its image is the newest.
 func (b *Broker) openMetadata(ctx context.Context) (err error) {
 	b.meta, err = controller.Open(controller.Options{
-		Dir: b.dir.Metadata(), FS: b.fs, ID: b.id, Stable: b.stable.Group(controller.GroupName),
+		Dir: b.dir.Metadata(), FS: b.opts.FS, ID: b.id, Stable: b.stable.Group(controller.GroupName),
 		Transport: func(string) group.Transport { return transport.NewLocal(b.id) }, Logger: b.logger,
 	})
 	if err != nil {
@@ -176,16 +176,32 @@ func (b *Broker) openMetadata(ctx context.Context) (err error) {
 	b.ids = controller.NewProducerIDs(b.change)
 	wait, cancel := context.WithTimeout(ctx, readyWait)
 	defer cancel()
-	return b.meta.WaitReady(wait)
+	if err := b.meta.WaitReady(wait); err != nil {
+		return err
+	}
+	return b.nameCluster(ctx)
 }
 
-// nameCluster gives a new cluster its id.
-func (b *Broker) nameCluster(ctx context.Context) error {
-	if b.meta.Image().ClusterID() != "" {
-		return nil
+// compose connects the parts.
+func (b *Broker) compose() {
+	o, unpack := b.opts, record.NewBudget()
+	measured := phases{tracer: o.Tracer, observer: o.Observer}
+	to := destinations{catalog: b.catalog, phases: measured}
+	b.loader = transform.NewLoader(transform.LoaderOptions{
+		Engine: b.engine, Modules: b.modules, Image: b.meta.Image, Logger: b.logger,
+	})
+	b.writer = &writer{destinations: to, observer: o.Observer, unpack: unpack, rewriter: transform.NewRewriter(unpack, to)}
+	b.reader = &reader{
+		catalog: b.catalog, phases: measured, observer: o.Observer, loader: b.loader, unpack: unpack,
+		budget: semaphore.NewWeighted(o.MaxFetchBytes), most: o.MaxFetchBytes, lifetime: b.ctx,
 	}
-	_, err := b.meta.Propose(ctx, metadata.SetClusterInfo{ClusterID: rand.Text()})
-	return err
+	b.derivations = derive.NewManager(derive.Options{
+		Topics: to, Loader: b.loader, Budget: unpack, Logger: b.logger, Route: measured.route,
+	})
+	b.reconciler = newReconciler(reconciler{
+		image: b.meta.Image, catalog: b.catalog, opener: b.opener, loader: b.loader, derivations: b.derivations,
+		logger: b.logger, lifetime: b.ctx,
+	})
 }
 
 // deletedIn reports which topics the metadata once had and has no longer. What it never had is not
@@ -196,32 +212,17 @@ func deletedIn(image *metadata.Image) func(topicID uint64) bool {
 	}
 }
 
-// Ready tells why the broker does not serve, nil when it does.
-func (b *Broker) Ready() error {
-	if b.ctx.Err() != nil {
-		return errcode.New(errcode.ShuttingDown, "the broker is shutting down")
-	}
-	for _, t := range b.table.Load().topics {
-		for _, p := range t.partitions() {
-			if err := p.Failure(); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 // Close stops background work, closes the partitions after answering what they took, and releases
 // the data directory. Every step is tried; the errors are joined. Idempotent.
 func (b *Broker) Close(ctx context.Context) error { return b.close(ctx) }
 
 func (b *Broker) shutdown(ctx context.Context) error {
 	b.cancel()
-	b.tasks.Wait()
-	b.reconcileMu.Lock() // the last one is over: nothing starts any more
-	defer b.reconcileMu.Unlock()
-	b.derivations.stop()
-	errs := []error{b.closeTopics()}
+	b.tasks.Wait() // the last pass of the reconciler is over: nothing starts any more
+	if b.derivations != nil {
+		b.derivations.Close()
+	}
+	errs := []error{b.catalog.close()}
 	if b.meta != nil {
 		errs = append(errs, b.meta.Close())
 	}
@@ -235,60 +236,4 @@ func (b *Broker) shutdown(ctx context.Context) error {
 		errs = append(errs, b.dir.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// maintain runs retention and snapshots, each partition's own when a segment rolled and all of them
-// at an interval.
-func (b *Broker) maintain() {
-	defer b.tasks.Done()
-	tick := time.NewTicker(b.opts.MaintainEvery)
-	defer tick.Stop()
-	for {
-		var all bool
-		select {
-		case <-b.ctx.Done():
-			return
-		case <-tick.C:
-			all = true
-			b.catchUp()
-		case <-b.table.Load().rolled:
-		}
-		for _, t := range b.table.Load().topics {
-			for _, p := range t.partitions() {
-				if !all && !p.Rolled() {
-					continue
-				}
-				if err := p.Maintain(time.Now()); err != nil && b.ctx.Err() == nil {
-					b.logger.Warn("maintenance failed; it is tried again", "partition", p.Name(), "error", err)
-				}
-			}
-		}
-	}
-}
-
-// catchUp tries again what the metadata says and could not be done: there may be space now, or a file
-// that was damaged may have been put back.
-func (b *Broker) catchUp() {
-	if !b.behind.Load() {
-		return
-	}
-	if err := b.reconcile(b.ctx, b.meta.Image()); err != nil && b.ctx.Err() == nil {
-		b.logger.Error("the broker does not yet serve what the metadata says; it tries again", "error", err)
-	}
-}
-
-// follow reconciles the broker with every change of the metadata, whoever made it.
-func (b *Broker) follow() {
-	defer b.tasks.Done()
-	image := b.meta.Image()
-	for {
-		next, _, err := b.meta.WaitChange(b.ctx, image)
-		if err != nil {
-			return
-		}
-		image = next
-		if err := b.reconcile(b.ctx, image); err != nil && b.ctx.Err() == nil {
-			b.logger.Error("the broker could not follow the metadata", "version", image.Version(), "error", err)
-		}
-	}
 }

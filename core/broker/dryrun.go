@@ -8,6 +8,7 @@ import (
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/metadata"
 	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/core/transform"
 	"github.com/wasmill/wasmill/wasm/abi"
 	"github.com/wasmill/wasmill/wasm/pipeline"
 )
@@ -27,28 +28,24 @@ func (b *Broker) DryRun(ctx context.Context, name string, version int, req DryRu
 	default:
 		return nil, errcode.New(errcode.InvalidRequest, "dry-run: place must be write or view, not %q", req.Place)
 	}
-	stages, err := b.meta.Image().ResolveStages(place, req.Topic, []metadata.Stage{
+	trial, err := b.loader.Try(ctx, transform.Spec{Name: "dry-run of " + name, Place: place, Stages: []metadata.Stage{
 		{Module: name, Version: m.Version, Config: req.Config, OnError: abi.OnError(req.OnError)},
-	})
+	}}, req.Topic)
 	if err != nil {
 		return nil, err
 	}
-	live, err := b.compile(ctx, "dry-run of "+name, 0, place, stages)
-	if err != nil {
-		return nil, err
-	}
-	defer live.release()
+	defer trial.Release()
 
 	var result pipeline.Result
 	started := time.Now()
-	err = live.run.Run(ctx, pipeline.Input{
+	err = trial.Run(ctx, pipeline.Input{
 		Topic: req.Topic, Partition: req.Partition, Place: place, BaseOffset: -1, Records: req.Records,
 	}, &result)
 	if err != nil {
 		return nil, errcode.New(errcode.TransformFailed, "dry-run of %s: %w", name, err)
 	}
 	return &DryRunResult{
-		Module: live.run.StageName(0), Elapsed: time.Since(started), Verdicts: dryRunVerdicts(&result, req.Topic),
+		Module: trial.StageName(0), Elapsed: time.Since(started), Verdicts: dryRunVerdicts(&result, req.Topic),
 	}, nil
 }
 

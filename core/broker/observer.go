@@ -23,11 +23,11 @@ type Observer interface {
 	Log(topic string, partition int32) log.Observer
 }
 
-// nobody is the observer of a broker that nobody watches.
-type nobody struct{ engine.NoObserver }
+// noopObserver is the observer of a broker that is not observed.
+type noopObserver struct{ engine.NoObserver }
 
-func (nobody) Received(string, int, int, int)  {}
-func (nobody) Produced(string, *ProduceResult) {}
-func (nobody) Fetched(*FetchResponse)          {}
-func (nobody) Stage(string, time.Duration)     {}
-func (nobody) Log(string, int32) log.Observer  { return nil }
+func (noopObserver) Received(string, int, int, int)  {}
+func (noopObserver) Produced(string, *ProduceResult) {}
+func (noopObserver) Fetched(*FetchResponse)          {}
+func (noopObserver) Stage(string, time.Duration)     {}
+func (noopObserver) Log(string, int32) log.Observer  { return nil }

@@ -4,236 +4,307 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"sync"
-	"time"
+	"log/slog"
+	"slices"
 
-	"golang.org/x/sync/errgroup"
-
-	"github.com/wasmill/wasmill/core/datadir"
+	"github.com/wasmill/wasmill/core/derive"
 	"github.com/wasmill/wasmill/core/metadata"
-	"github.com/wasmill/wasmill/core/partition"
-	"github.com/wasmill/wasmill/raftstore/log"
+	"github.com/wasmill/wasmill/core/transform"
 	"github.com/wasmill/wasmill/wasm/abi"
 )
 
-const (
-	// startParallelism bounds the partitions that start at the same time.
-	startParallelism = 16
-	// readyWait is how long a partition may take to serve after it was opened.
-	readyWait = 30 * time.Second
-)
+// reconciler makes the broker serve what the metadata says: it opens and removes partitions, loads pipelines
+// and starts and stops derivations. What it does at a time is a pass: it covers what has changed since the
+// last one, and what the last one could not do.
+//
+// All passes are made by one goroutine, run, one after the other (the first by Open, before it). So nothing
+// that a pass does is under a lock, however long partitions take to open, pipelines to compile and derivations
+// to stop: requests read the catalog, and those who change the metadata wait on a channel as long as their
+// context lasts.
+type reconciler struct {
+	image       func() *metadata.Image // the newest
+	catalog     *catalog
+	opener      *opener
+	loader      *transform.Loader
+	derivations *derive.Manager
+	logger      *slog.Logger
+	lifetime    context.Context // of the broker: derivations run as long
 
-// reconcile makes the broker serve what the metadata says: it opens and removes partitions, compiles
-// pipelines and starts and stops derivations, then shows the new table to requests in one step. It
-// may be called again with the same or an older image, which changes nothing but tries again what failed.
-func (b *Broker) reconcile(ctx context.Context, image *metadata.Image) error {
-	b.reconcileMu.Lock()
-	defer b.reconcileMu.Unlock()
-	if b.ctx.Err() != nil {
-		return b.ctx.Err()
-	}
-	if newest := b.meta.Image(); newest.Version() > image.Version() {
-		image = newest
-	}
-	b.behind.Store(false)
-	old := b.table.Load()
-	next := &table{topics: map[string]*topic{}, views: map[string]*view{}, rolled: old.rolled}
-	var errs []error
-	for _, m := range image.Topics() {
-		t := old.topics[m.Name]
-		if t == nil || t.id != m.ID {
-			t = newTopic(m)
-		}
-		next.topics[m.Name] = t
-		errs = append(errs, b.reconcileTopic(ctx, t, m, next.rolled))
-		b.reconcileWrite(ctx, t, image.Pipeline(m.Name))
-	}
-	for _, m := range image.Views() {
-		next.views[m.Name] = b.reconcileView(ctx, old.views[m.Name], m, next.topics[m.Topic])
-	}
-	b.table.Store(next)
-	b.retireViews(old, next)
-	b.derivations.reconcile(b, image) // those of topics that go end first
-	errs = append(errs, b.removeTopics(old, next))
-	err := errors.Join(errs...)
-	if err != nil {
-		b.behind.Store(true)
-	}
-	return err
+	requests chan chan failures // run answers each with the outcome of a pass that began after it
+	ended    chan struct{}      // closed when run has returned
+
+	// Of the goroutine that makes passes, alone:
+	applied      *metadata.Image  // what the last pass was made with
+	unreconciled metadata.Changes // what it could not do
+	leaving      []*topicState    // deleted topics whose files could not be removed
 }
 
-// reconcileTopic takes over a topic's configuration and opens the partitions that it lacks.
-func (b *Broker) reconcileTopic(ctx context.Context, t *topic, m *metadata.Topic, rolled chan struct{}) error {
-	t.meta.Store(m)
+// newReconciler completes a reconciler that has applied nothing yet.
+func newReconciler(r reconciler) *reconciler {
+	r.requests, r.ended = make(chan chan failures), make(chan struct{})
+	r.applied = metadata.NewImage()
+	return &r
+}
+
+// failures are the topics that a pass could not bring to what the metadata says, with why.
+type failures map[string]error
+
+// joined is all failures in one error, nil when there are none.
+func (f failures) joined() error {
+	var errs []error
+	for name, err := range f {
+		errs = append(errs, fmt.Errorf("topic %q: %w", name, err))
+	}
+	return errors.Join(errs...)
+}
+
+// run makes passes until the lifetime ends.
+func (r *reconciler) run() {
+	defer close(r.ended)
+	for {
+		select {
+		case <-r.lifetime.Done():
+			return
+		case first := <-r.requests:
+			waiting := append([]chan failures{first}, r.queued()...)
+			outcome := r.pass(r.lifetime)
+			for _, w := range waiting {
+				w <- outcome
+			}
+		}
+	}
+}
+
+// queued takes the requests that have gathered, so that one pass answers them all.
+func (r *reconciler) queued() (waiting []chan failures) {
+	for {
+		select {
+		case w := <-r.requests:
+			waiting = append(waiting, w)
+		default:
+			return waiting
+		}
+	}
+}
+
+// reconcile waits for a pass over the metadata as it is now, or newer. The error is that ctx or the broker
+// ended before; the pass is made, or was, all the same.
+func (r *reconciler) reconcile(ctx context.Context) (failures, error) {
+	done := make(chan failures, 1)
+	select {
+	case r.requests <- done:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-r.ended:
+		return nil, context.Canceled
+	}
+	select {
+	case outcome := <-done:
+		return outcome, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// pass brings the broker to the newest image, as far as that succeeds. What is new or changed in a topic shows
+// at once; new topics, and what is gone, with the new table: so a topic never takes records without its
+// pipeline.
+func (r *reconciler) pass(ctx context.Context) failures {
+	image := r.image()
+	todo := merge(metadata.Diff(r.applied, image), r.unreconciled)
+	r.applied, r.unreconciled = image, metadata.Changes{}
+	failed := failures{}
+	if todo.Empty() {
+		return failed
+	}
+	old := r.catalog.table()
+	next := old.clone()
+	for _, name := range todo.Topics {
+		if err := r.topic(ctx, next, name, image); err != nil {
+			failed[name] = err
+		}
+	}
+	for _, name := range todo.Pipelines {
+		r.pipeline(ctx, next, name, image)
+	}
+	for _, name := range todo.Views {
+		r.view(ctx, next, name, image)
+	}
+	r.catalog.newest.Store(next)
+	r.releaseViews(old, next)
+	r.derive(todo, image) // before topics go: derivations from and into them end first
+	r.remove(failed)
+	r.report(ctx, failed)
+	return failed
+}
+
+// topic takes over a topic's configuration and opens the partitions that it lacks.
+func (r *reconciler) topic(ctx context.Context, next *table, name string, image *metadata.Image) error {
+	m, t := image.Topic(name), next.topics[name]
+	if t != nil && (m == nil || m.ID != t.id) {
+		r.leaving = append(r.leaving, t.now())
+		delete(next.topics, name)
+		t = nil
+	}
+	if m == nil {
+		return nil
+	}
 	config, err := metadata.ParseTopicConfig(m.Config)
 	if err != nil {
-		return fmt.Errorf("topic %q: %w", m.Name, err)
-	}
-	t.config.Store(&config)
-	parts := t.partitions()
-	var errs []error
-	for _, p := range parts {
-		errs = append(errs, p.Reconfigure(partitionConfig(config)))
-	}
-	if len(parts) < int(m.Partitions) {
-		errs = append(errs, b.addPartitions(ctx, t, int(m.Partitions), config, rolled))
-	}
-	return errors.Join(errs...)
-}
-
-// addPartitions opens a topic's partitions from the first that is missing on: all of them or none.
-func (b *Broker) addPartitions(ctx context.Context, t *topic, count int, config metadata.TopicConfig, rolled chan struct{}) error {
-	parts := t.partitions()
-	grown := make([]*partition.Partition, count)
-	copy(grown, parts)
-	var g errgroup.Group
-	g.SetLimit(startParallelism)
-	for i := len(parts); i < len(grown); i++ {
-		g.Go(func() (err error) {
-			grown[i], err = b.openPartition(ctx, t, int32(i), config, rolled)
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
-		for _, p := range grown[len(parts):] {
-			if p != nil {
-				err = errors.Join(err, p.Close())
-			}
-		}
 		return err
 	}
-	t.parts.Store(&grown)
-	return nil
+	if t == nil {
+		t = newTopic(m)
+		next.topics[name] = t
+	}
+	s := &topicState{topic: t, meta: m, config: config, places: make([]place, m.Partitions)}
+	var errs []error
+	if old := t.now(); old != nil {
+		copy(s.places, old.places)
+		for _, p := range s.replicas {
+			errs = append(errs, p.Reconfigure(partitionConfig(config)))
+		}
+	}
+	errs = append(errs, r.opener.openMissing(ctx, t, config, s.places))
+	t.state.Store(s)
+	return errors.Join(errs...)
 }
 
-func partitionConfig(c metadata.TopicConfig) partition.Config {
-	flush := log.FlushFsync
-	if c.Flush == metadata.FlushRelaxed {
-		flush = log.FlushRelaxed
-	}
-	return partition.Config{
-		SegmentBytes: c.SegmentBytes, Flush: flush, RetentionBytes: c.RetentionBytes, RetentionAge: c.Retention,
-	}
-}
-
-// dirTopic identifies the topic in the data directory.
-func (t *topic) dirTopic() datadir.Topic { return datadir.Topic{Name: t.name, ID: uint64(t.id)} }
-
-func (b *Broker) openPartition(ctx context.Context, t *topic, number int32, c metadata.TopicConfig, rolled chan struct{}) (*partition.Partition, error) {
-	group := datadir.GroupName(uint64(t.id), number)
-	o := partition.Options{
-		Name: t.name + "/" + strconv.Itoa(int(number)), Group: group, FS: b.fs,
-		Dir: b.dir.Partition(t.dirTopic(), number), ID: b.id,
-		Stable: b.stable.Group(group), Recycler: b.recycler, Config: partitionConfig(c), Logger: b.logger,
-		Observer: b.observer.Log(t.name, number),
-		OnRoll: func() {
-			select {
-			case rolled <- struct{}{}:
-			default:
-			}
-		},
-	}
-	p, err := partition.Open(o)
-	if partition.IsDamage(err) {
-		return partition.Damaged(o, err), nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	wait, cancel := context.WithTimeout(ctx, readyWait)
-	defer cancel()
-	if err := p.WaitReady(wait); err != nil {
-		return nil, errors.Join(err, p.Close())
-	}
-	return p, nil
-}
-
-// reconcileWrite switches a topic's write pipeline in one step. One that cannot be loaded stands
-// there with its error: writes are refused until it can, never let through unchecked.
-func (b *Broker) reconcileWrite(ctx context.Context, t *topic, m *metadata.Pipeline) {
-	current := t.write.Load()
+// pipeline switches a topic's write pipeline in one step. One that cannot be loaded is put in force with its
+// error: writes are refused until it can, never let through unchecked.
+func (r *reconciler) pipeline(ctx context.Context, next *table, name string, image *metadata.Image) {
+	t, m := next.topics[name], image.Pipeline(name)
 	switch {
-	case m == nil && current == nil:
-		return
+	case t == nil && m == nil: // both are gone
+	case t == nil: // the topic could not be served yet
+		r.unreconciled.Pipelines = append(r.unreconciled.Pipelines, name)
 	case m == nil:
-		t.write.Store(nil)
-		current.release()
+		t.write.Clear()
+	case !current(t.write.Current(), m.Version):
+		p := r.load(ctx, name, m.Version, abi.PlaceWrite, m.Stages)
+		if p.Err() != nil {
+			r.unreconciled.Pipelines = append(r.unreconciled.Pipelines, name)
+		}
+		t.write.Replace(p)
+	}
+}
+
+// current reports whether p is a version of a pipeline and can be run.
+func current(p *transform.Pipeline, version uint64) bool {
+	return p != nil && p.Version() == version && p.Err() == nil
+}
+
+// view makes a view anew.
+func (r *reconciler) view(ctx context.Context, next *table, name string, image *metadata.Image) {
+	m, old := image.View(name), next.views[name]
+	if m == nil {
+		delete(next.views, name)
 		return
-	case current != nil && current.version == m.Version && current.err == nil:
+	}
+	source := next.topics[m.Topic]
+	if source == nil { // the topic could not be served yet
+		r.unreconciled.Views = append(r.unreconciled.Views, name)
 		return
 	}
-	t.write.Store(b.load(ctx, m.Topic, m.Version, abi.PlaceWrite, m.Stages))
-	current.release()
-}
-
-// load compiles a pipeline, or stands in for one that cannot be compiled.
-func (b *Broker) load(ctx context.Context, name string, version uint64, place abi.Place, stages []metadata.Stage) *livePipeline {
-	l, err := b.compile(ctx, name, version, place, stages)
-	if err != nil {
-		b.logger.Error("a pipeline cannot be loaded: it refuses everything until it can", "pipeline", name, "version", version, "error", err)
-		b.behind.Store(true)
-		l = &livePipeline{version: version, err: err}
-		l.refs.Store(1)
+	if old != nil && old.source == source && current(old.read, m.Version) {
+		return
 	}
-	return l
-}
-
-func (b *Broker) reconcileView(ctx context.Context, old *view, m *metadata.View, source *topic) *view {
-	if old != nil && old.meta.Version == m.Version && old.source == source && old.read.err == nil {
-		return old
+	v := &view{meta: m, source: source, read: r.load(ctx, name, m.Version, abi.PlaceView, m.Stages)}
+	if v.read.Err() != nil {
+		r.unreconciled.Views = append(r.unreconciled.Views, name)
 	}
-	return &view{meta: m, source: source, read: b.load(ctx, m.Name, m.Version, abi.PlaceView, m.Stages)}
+	next.views[name] = v
 }
 
-func (b *Broker) retireViews(old, next *table) {
+func (r *reconciler) load(ctx context.Context, name string, version uint64, place abi.Place, stages []metadata.Stage) *transform.Pipeline {
+	return r.loader.Load(ctx, transform.Spec{Name: name, Version: version, Place: place, Stages: stages})
+}
+
+// releaseViews gives up the pipelines of views that the new table does not have. Who fetches through one
+// finds out, and takes the new one.
+func (r *reconciler) releaseViews(old, next *table) {
 	for name, v := range old.views {
 		if next.views[name] != v {
-			v.read.release()
+			v.read.Release()
 		}
 	}
 }
 
-// removeTopics deletes the partitions of topics that are gone.
-func (b *Broker) removeTopics(old, next *table) error {
-	var errs []error
-	for name, t := range old.topics {
-		if next.topics[name] == t {
-			continue
-		}
-		for i, p := range t.partitions() {
-			errs = append(errs, p.Delete(), b.stable.DeleteGroup(datadir.GroupName(uint64(t.id), int32(i))))
-		}
-		t.write.Swap(nil).release() // not before: no record may pass unchecked
-		errs = append(errs, b.dir.RemoveTopic(t.dirTopic()))
+// derive starts, replaces and stops derivations if any of them, or any of their sources, has changed.
+func (r *reconciler) derive(todo metadata.Changes, image *metadata.Image) {
+	all := image.Derivations()
+	concerned := len(todo.Derivations) > 0 || slices.ContainsFunc(all, func(m *metadata.Derivation) bool {
+		return slices.Contains(todo.Topics, m.Topic)
+	})
+	if !concerned {
+		return
 	}
-	return errors.Join(errs...)
+	specs := make([]derive.Spec, 0, len(all))
+	for _, m := range all {
+		specs = append(specs, r.derivation(m))
+	}
+	if !r.derivations.Reconcile(r.lifetime, specs) {
+		for _, m := range all { // the manager finds out which ones do not run
+			r.unreconciled.Derivations = append(r.unreconciled.Derivations, m.Name)
+		}
+	}
 }
 
-// closeTopics closes every partition and pipeline.
-func (b *Broker) closeTopics() error {
-	tab := b.table.Load()
-	var g errgroup.Group
-	g.SetLimit(startParallelism)
-	var mu sync.Mutex
-	var errs []error // all are told, where errgroup keeps the first
-	for _, t := range tab.topics {
-		for _, p := range t.partitions() {
-			g.Go(func() error {
-				err := p.Close()
-				mu.Lock()
-				defer mu.Unlock()
-				errs = append(errs, err)
-				return nil
-			})
+// derivation is a derivation with the partitions of its source that are here.
+func (r *reconciler) derivation(m *metadata.Derivation) derive.Spec {
+	spec := derive.Spec{Derivation: m}
+	t := r.catalog.table().topics[m.Topic]
+	if t == nil {
+		return spec
+	}
+	s := t.now()
+	spec.Partitions = s.meta.Partitions
+	for i := range s.places {
+		if s.places[i].leader != nil {
+			continue // its leader derives from it
+		}
+		at := derive.SourceAt{Number: int32(i)}
+		if p, err := s.places[i].toRead(); err != nil {
+			at.Err = err
+		} else {
+			at.Source = p
+		}
+		spec.Sources = append(spec.Sources, at)
+	}
+	return spec
+}
+
+// remove deletes what is left of topics that are gone, and tries again where that failed before.
+func (r *reconciler) remove(failed failures) {
+	r.leaving = slices.DeleteFunc(r.leaving, func(s *topicState) bool {
+		err := r.opener.remove(s)
+		if err != nil {
+			failed[s.name] = errors.Join(failed[s.name], err)
+		}
+		return err == nil
+	})
+}
+
+// merge is what is in one of the two, or in both.
+func merge(a, b metadata.Changes) metadata.Changes {
+	union := func(a, b []string) []string {
+		all := slices.Concat(a, b)
+		slices.Sort(all)
+		return slices.Compact(all)
+	}
+	return metadata.Changes{
+		Cluster: a.Cluster || b.Cluster, Topics: union(a.Topics, b.Topics), Modules: union(a.Modules, b.Modules),
+		Pipelines: union(a.Pipelines, b.Pipelines), Views: union(a.Views, b.Views),
+		Derivations: union(a.Derivations, b.Derivations),
+	}
+}
+
+// report logs what failed, and notes what the next pass tries again.
+func (r *reconciler) report(ctx context.Context, failed failures) {
+	for name, err := range failed {
+		r.unreconciled.Topics = append(r.unreconciled.Topics, name)
+		if ctx.Err() == nil {
+			r.logger.Error("a topic is not yet served as the metadata says; retrying", "topic", name, "error", err)
 		}
 	}
-	_ = g.Wait()
-	for _, t := range tab.topics {
-		t.write.Swap(nil).release()
-	}
-	for _, v := range tab.views {
-		v.read.release()
-	}
-	return errors.Join(errs...)
 }

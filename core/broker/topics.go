@@ -6,33 +6,7 @@ import (
 	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/metadata"
-	"github.com/wasmill/wasmill/core/partition"
 )
-
-// propose changes the metadata and returns when this broker serves the change.
-func (b *Broker) propose(ctx context.Context, c metadata.Command) (metadata.Result, error) {
-	if b.ctx.Err() != nil {
-		return metadata.Result{}, errcode.New(errcode.ShuttingDown, "the broker is shutting down; retry in a moment")
-	}
-	r, err := b.change(ctx, c)
-	if err != nil {
-		return r, err
-	}
-	// Whether the client still waits has no part in how the broker follows.
-	err = b.reconcile(b.ctx, b.meta.Image())
-	if err != nil && b.ctx.Err() != nil {
-		err = errcode.New(errcode.ShuttingDown, "the change is made, and served after the next start: the broker is shutting down: %w", err)
-	}
-	return r, storageError(err)
-}
-
-// change changes the metadata where the broker has nothing to do for it.
-func (b *Broker) change(ctx context.Context, c metadata.Command) (metadata.Result, error) {
-	if err := b.needRoom(b.room(c)); err != nil {
-		return metadata.Result{}, err
-	}
-	return b.meta.Propose(ctx, c)
-}
 
 // CreateTopic makes a topic; it takes records when the call returns.
 func (b *Broker) CreateTopic(ctx context.Context, spec api.TopicSpec) (*api.Topic, error) {
@@ -42,7 +16,7 @@ func (b *Broker) CreateTopic(ctx context.Context, spec api.TopicSpec) (*api.Topi
 	}
 	_, err := b.propose(ctx, metadata.CreateTopic{
 		Name: spec.Name, Partitions: spec.Partitions, Replication: spec.Replication, Config: spec.Config,
-	})
+	}, spec.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +25,8 @@ func (b *Broker) CreateTopic(ctx context.Context, spec api.TopicSpec) (*api.Topi
 
 // AlterTopic changes a topic's configuration or adds partitions.
 func (b *Broker) AlterTopic(ctx context.Context, name string, change api.TopicChange) (*api.Topic, error) {
-	if _, err := b.propose(ctx, metadata.AlterTopic{Name: name, Partitions: change.Partitions, Config: change.Config}); err != nil {
+	command := metadata.AlterTopic{Name: name, Partitions: change.Partitions, Config: change.Config}
+	if _, err := b.propose(ctx, command, name); err != nil {
 		return nil, err
 	}
 	return b.Topic(ctx, name)
@@ -59,16 +34,16 @@ func (b *Broker) AlterTopic(ctx context.Context, name string, change api.TopicCh
 
 // DeleteTopic deletes a topic and its records.
 func (b *Broker) DeleteTopic(ctx context.Context, name string) error {
-	_, err := b.propose(ctx, metadata.DeleteTopic{Name: name})
+	_, err := b.propose(ctx, metadata.DeleteTopic{Name: name}, name)
 	return err
 }
 
 // Topics describes all topics by name, without the state of their partitions.
 func (b *Broker) Topics(context.Context) ([]api.Topic, error) {
-	tab, infos := b.table.Load(), []api.Topic{}
+	tab, infos := b.catalog.table(), []api.Topic{}
 	for _, m := range b.meta.Image().Topics() {
 		if t := tab.topics[m.Name]; t != nil {
-			infos = append(infos, t.describe())
+			infos = append(infos, t.now().describe())
 		}
 	}
 	return infos, nil
@@ -76,7 +51,7 @@ func (b *Broker) Topics(context.Context) ([]api.Topic, error) {
 
 // Topic describes a topic, or the one that a view shows, and the state of its partitions.
 func (b *Broker) Topic(_ context.Context, name string) (*api.Topic, error) {
-	t, v, err := b.source(name)
+	t, v, err := b.catalog.source(name)
 	if err != nil {
 		return nil, err
 	}
@@ -84,66 +59,42 @@ func (b *Broker) Topic(_ context.Context, name string) (*api.Topic, error) {
 	if v != nil {
 		info.Name, info.ViewOf, info.PipelineVersion = name, t.name, v.meta.Version
 	}
-	for i, p := range t.partitions() {
-		info.State = append(info.State, b.describePartition(i, p))
+	for i := range t.places {
+		info.State = append(info.State, b.describePlace(int32(i), &t.places[i]))
 	}
 	return &info, nil
 }
 
-// EachPartition tells visit of every partition of this broker, for metrics. It may be called while the
-// broker closes and afterwards; then it tells of what there was.
+// EachPartition calls visit for every partition that is to be served by this broker, for metrics. It may be
+// called while the broker closes and afterwards; then it shows what there was.
 func (b *Broker) EachPartition(visit func(topic string, state api.PartitionState)) {
-	for _, t := range b.table.Load().topics {
-		for i, p := range t.partitions() {
-			visit(t.name, b.describePartition(i, p))
+	for t := range b.catalog.states {
+		for i := range t.places {
+			if at := &t.places[i]; at.leader == nil {
+				visit(t.name, b.describePlace(int32(i), at))
+			}
 		}
 	}
 }
 
-func (b *Broker) describePartition(number int, p *partition.Partition) api.PartitionState {
-	bounds := p.Bounds()
-	state := api.PartitionState{
-		Partition: int32(number), Leader: string(b.id), LogStartOffset: bounds.LogStart,
-		HighWatermark: bounds.HighWatermark, SizeBytes: p.SizeBytes(),
-	}
-	if err := p.Failure(); err != nil {
-		state.Error = err.Error()
-	}
-	return state
-}
-
-func (t *topic) describe() api.Topic {
-	info := topicShape(t.meta.Load())
-	info.Effective = t.config.Load().Map()
-	if l := t.write.Load(); l != nil {
-		info.PipelineVersion = l.version
-	}
+func (t *topicState) describe() api.Topic {
+	info := topicShape(t.meta)
+	info.Effective = t.config.Map()
+	info.PipelineVersion = t.write.Current().Version()
 	return info
 }
 
-// AllocateProducerID gives out an id for an idempotent producer; its epoch is 0.
-func (b *Broker) AllocateProducerID(ctx context.Context) (int64, error) {
-	return b.ids.Next(ctx)
-}
-
-// Cluster describes the cluster.
-func (b *Broker) Cluster(ctx context.Context) (*api.Cluster, error) {
-	brokers, err := b.Brokers(ctx)
-	if err != nil {
-		return nil, err
+func (b *Broker) describePlace(number int32, at *place) api.PartitionState {
+	state := api.PartitionState{Partition: number, Leader: string(b.id)}
+	if at.leader != nil {
+		state.Leader = string(at.leader.id)
 	}
-	image := b.meta.Image()
-	return &api.Cluster{
-		ClusterID: image.ClusterID(), Version: b.opts.Version, Leader: string(b.id), Brokers: brokers,
-		Topics: len(image.Topics()), Views: len(image.Views()), Modules: len(image.Modules()),
-	}, nil
-}
-
-// Brokers describes the brokers of the cluster: this one.
-func (b *Broker) Brokers(context.Context) ([]api.Broker, error) {
-	info := api.Broker{ID: string(b.id), HTTP: b.opts.Advertise, Version: b.opts.Version, StartedAt: b.startedAt}
-	for _, t := range b.table.Load().topics {
-		info.Partitions += len(t.partitions())
+	if p := at.replica; p != nil {
+		bounds := p.Bounds()
+		state.LogStartOffset, state.HighWatermark, state.SizeBytes = bounds.LogStart, bounds.HighWatermark, p.SizeBytes()
 	}
-	return []api.Broker{info}, nil
+	if err := at.problem(); err != nil {
+		state.Error = err.Error()
+	}
+	return state
 }

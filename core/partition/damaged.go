@@ -17,14 +17,19 @@ func IsDamage(err error) bool {
 		errors.Is(err, raftgroup.ErrHistoryGap) || errors.Is(err, snapshot.ErrCorrupt)
 }
 
+// DamageError is the answer to reads of a partition that could not be opened because of cause, which is damage.
+func DamageError(name string, cause error) *errcode.Error {
+	return errcode.New(errcode.CorruptMessage, "partition %s is damaged and not served: %w; "+
+		"run `wasmill log verify`, restore its files from a backup, then restart the broker", name, cause)
+}
+
 // Damaged stands in for a partition that cannot be opened, so that the others of the broker serve: it
 // touches no file, and answers everything with why. Errors: CORRUPT_MESSAGE for reads, STORAGE_FAILED
 // for writes.
 func Damaged(o Options, cause error) *Partition {
 	p := newPartition(o)
 	close(p.opened)
-	p.damage = errcode.New(errcode.CorruptMessage, "partition %s is damaged and not served: %w; "+
-		"run `wasmill log verify`, restore its files from a backup, then restart the broker", o.Name, cause)
+	p.damage = DamageError(o.Name, cause)
 	p.failure, p.gone = errcode.New(errcode.StorageFailed, "%w", p.damage), p.damage
 	p.logger.Error("a partition is damaged and not served; the others are", "error", cause)
 	return p

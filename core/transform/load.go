@@ -47,7 +47,7 @@ func (l *Loader) Load(ctx context.Context, spec Spec) *Pipeline {
 
 // Try resolves stages as the metadata would for a topic, and compiles them. The caller releases the result.
 func (l *Loader) Try(ctx context.Context, spec Spec, topicName string) (*Pipeline, error) {
-	resolved, err := l.Image().ResolveStages(metadata.Place(spec.Place.String()), topicName, spec.Stages)
+	resolved, err := l.Image().ResolveStages(spec.Place, topicName, spec.Stages)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ func (l *Loader) compile(ctx context.Context, spec Spec) (*Pipeline, error) {
 		}
 		stages[i] = pipeline.StageSpec{
 			Module: s.Module, Version: m.Version, Hash: m.SHA256, Config: s.Config,
-			OnError: pipeline.OnError(s.OnError), DeadLetterTopic: s.DeadLetterTopic,
+			OnError: s.OnError, DeadLetterTopic: s.DeadLetterTopic,
 			Limits: pipeline.Limits{MemoryBytes: s.Limits.MemoryBytes},
 		}
 	}

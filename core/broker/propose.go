@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"errors"
 	"syscall"
 
@@ -17,6 +18,37 @@ const (
 	removeRoom = 64 << 10
 )
 
+// propose changes the metadata and returns when this broker serves the change. It fails, with the change made,
+// when the topic of that name cannot be served; "" for a change that concerns no topic's partitions.
+func (b *Broker) propose(ctx context.Context, c metadata.Command, topicName string) (metadata.Result, error) {
+	if b.ctx.Err() != nil {
+		return metadata.Result{}, errcode.New(errcode.ShuttingDown, "the broker is shutting down; retry in a moment")
+	}
+	result, err := b.change(ctx, c)
+	if err != nil {
+		return result, err
+	}
+	failed, err := b.reconciler.reconcile(ctx)
+	if err == nil {
+		err = failed[topicName]
+	}
+	switch {
+	case err != nil && b.ctx.Err() != nil:
+		err = errcode.New(errcode.ShuttingDown, "the change is made, and served after the next start: the broker is shutting down: %w", err)
+	case err != nil && ctx.Err() != nil:
+		err = errcode.New(errcode.RequestTimedOut, "the change is made, and will be served in a moment: %w", err)
+	}
+	return result, storageError(err)
+}
+
+// change changes the metadata where the broker has nothing to do for it.
+func (b *Broker) change(ctx context.Context, c metadata.Command) (metadata.Result, error) {
+	if err := b.needRoom(b.room(c)); err != nil {
+		return metadata.Result{}, err
+	}
+	return b.meta.Propose(ctx, c)
+}
+
 // room is how much of the disk must be free before a command is proposed.
 func (b *Broker) room(c metadata.Command) int64 {
 	switch c := c.(type) {
@@ -24,8 +56,8 @@ func (b *Broker) room(c metadata.Command) int64 {
 		return changeRoom + max(int64(c.Partitions), 1)*log.FirstSegmentBytes
 	case metadata.AlterTopic:
 		grown := int64(c.Partitions)
-		if t := b.table.Load().topics[c.Name]; t != nil {
-			grown -= int64(len(t.partitions()))
+		if t := b.meta.Image().Topic(c.Name); t != nil {
+			grown -= int64(t.Partitions)
 		}
 		return changeRoom + max(grown, 0)*log.FirstSegmentBytes
 	case metadata.DeleteTopic, metadata.DeletePipeline, metadata.DeleteView, metadata.DeleteDerivation, metadata.DeleteModule:
@@ -36,9 +68,9 @@ func (b *Broker) room(c metadata.Command) int64 {
 
 // needRoom refuses what a full disk could not take.
 func (b *Broker) needRoom(bytes int64) error {
-	free, err := b.fs.FreeBytes(b.opts.DataDir)
+	free, err := b.opts.FS.FreeBytes(b.opts.DataDir)
 	if err != nil || free >= uint64(bytes) {
-		return nil // where nobody knows, trying is the way to find out
+		return nil // where it is not known, trying is the way to find out
 	}
 	return errcode.New(errcode.DiskFull, "the disk has %d KiB free and this takes %d; reads go on, free space and retry", free>>10, bytes>>10).
 		With("retry_after_ms", 1000)

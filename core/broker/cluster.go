@@ -1,0 +1,64 @@
+package broker
+
+import (
+	"context"
+	"crypto/rand"
+
+	"github.com/wasmill/wasmill/core/api"
+	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/core/metadata"
+)
+
+// Ready is why the broker does not serve, nil when it does.
+func (b *Broker) Ready() error {
+	if b.ctx.Err() != nil {
+		return errcode.New(errcode.ShuttingDown, "the broker is shutting down")
+	}
+	for t := range b.catalog.states {
+		for i := range t.places {
+			if err := t.places[i].problem(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Cluster describes the cluster.
+func (b *Broker) Cluster(ctx context.Context) (*api.Cluster, error) {
+	brokers, err := b.Brokers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	image := b.meta.Image()
+	return &api.Cluster{
+		ClusterID: image.ClusterID(), Version: b.opts.Version, Leader: string(b.id), Brokers: brokers,
+		Topics: len(image.Topics()), Views: len(image.Views()), Modules: len(image.Modules()),
+	}, nil
+}
+
+// Brokers describes the brokers of the cluster: this one.
+func (b *Broker) Brokers(context.Context) ([]api.Broker, error) {
+	info := api.Broker{ID: string(b.id), HTTP: b.opts.Advertise, Version: b.opts.Version, StartedAt: b.startedAt}
+	for t := range b.catalog.states {
+		for i := range t.places {
+			if t.places[i].leader == nil {
+				info.Partitions++
+			}
+		}
+	}
+	return []api.Broker{info}, nil
+}
+
+// AllocateProducerID returns an id for an idempotent producer that nobody else has or will have; its epoch
+// is 0.
+func (b *Broker) AllocateProducerID(ctx context.Context) (int64, error) { return b.ids.Next(ctx) }
+
+// nameCluster gives a new cluster its id.
+func (b *Broker) nameCluster(ctx context.Context) error {
+	if b.meta.Image().ClusterID() != "" {
+		return nil
+	}
+	_, err := b.meta.Propose(ctx, metadata.SetClusterInfo{ClusterID: rand.Text()})
+	return err
+}
