@@ -45,7 +45,7 @@ type Op struct {
 	Seq uint64
 }
 
-// Mutates tells whether the operation changes files, directories or what of them is durable.
+// Mutates reports whether the operation changes files or directories, or makes changes durable.
 func (o Op) Mutates() bool {
 	switch o.Kind {
 	case OpCreate, OpRemove, OpRemoveAll, OpRename, OpMkdirAll, OpSyncDir, OpLock,
@@ -55,13 +55,13 @@ func (o Op) Mutates() bool {
 	return false
 }
 
-// Hook decides about each operation before it happens: nil lets it through, a *ShortWrite lets a part
-// of a write through, any other error is returned in place of the operation. Hooks run one at a time
-// and must not use the Faulty that they belong to.
+// Hook decides about each operation before it happens: nil lets it happen, a *ShortWrite lets a part of a write
+// happen, any other error is returned instead. Hooks run one at a time and must not use the Faulty that they
+// belong to.
 type Hook func(Op) error
 
-// ShortWrite is the error by which a Hook lets only the first N bytes of a write happen, after which
-// the write returns N and Err.
+// ShortWrite is a Hook's error that lets only the first N bytes of a write happen. The write then returns N
+// and Err.
 type ShortWrite struct {
 	N   int
 	Err error
@@ -98,7 +98,7 @@ func FailFrom(k uint64, err error) Hook {
 type Faulty struct {
 	inner FS
 
-	mu   sync.Mutex
+	mu   sync.Mutex // covers the fields below; held while the hook runs, not during the operation
 	hook Hook
 	seq  uint64
 }

@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// Mem is a file system in memory that remembers what of it a power loss would leave behind. It is
-// stricter than most real ones, and never kinder than POSIX promises:
+// Mem is a file system in memory that knows what of it a power loss would leave. It loses more than most real
+// file systems do, and keeps nothing that POSIX does not guarantee:
 //
 //   - written data is durable after Sync or SyncData of its file, in units of 512-byte sectors; until
 //     then each sector may hold any of its contents since the last sync;
@@ -28,8 +28,9 @@ import (
 //   - after a failed sync (see Faulty) the sectors that it should have written are never made durable
 //     by a later sync, unless they are written again.
 //
-// A failed SyncDir, in contrast, may be repeated. One mutex covers everything, also the contents.
+// A failed SyncDir, in contrast, may be repeated.
 type Mem struct {
+	// mu covers everything: the fields below, all directories, and contents and handles of all files.
 	mu       sync.Mutex
 	root     *memDir
 	locks    map[string]bool
@@ -349,23 +350,18 @@ func (m *Mem) Lock(name string) (io.Closer, error) {
 		m.applyLocked(memDirChange{d, base, newMemInode()})
 	}
 	m.locks[key] = true
-	return &memLock{mem: m, key: key}, nil
+	return memLock{close: sync.OnceValue(func() error {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.locks, key)
+		return nil
+	})}, nil
 }
 
-type memLock struct {
-	mem  *Mem
-	key  string
-	once sync.Once
-}
+// memLock closes once: a second Close must not release the lock of the next owner.
+type memLock struct{ close func() error }
 
-func (l *memLock) Close() error {
-	l.once.Do(func() {
-		l.mem.mu.Lock()
-		defer l.mem.mu.Unlock()
-		delete(l.mem.locks, l.key)
-	})
-	return nil
-}
+func (l memLock) Close() error { return l.close() }
 
 func (m *Mem) FreeBytes(string) (uint64, error) {
 	m.mu.Lock()
@@ -387,22 +383,21 @@ func (m *Mem) CommitMapped(name string, _ func() error) error {
 }
 
 type memInfo struct {
-	name     string
-	dir      bool
-	size     int64
-	modified time.Time
+	name string
+	dir  bool
+	size int64
 }
 
 func newMemInfo(name string, n memNode) memInfo {
 	if in, ok := n.(*memInode); ok {
-		return memInfo{name: name, size: in.size, modified: in.modified}
+		return memInfo{name: name, size: in.size}
 	}
 	return memInfo{name: name, dir: true}
 }
 
 func (i memInfo) Name() string       { return i.name }
 func (i memInfo) Size() int64        { return i.size }
-func (i memInfo) ModTime() time.Time { return i.modified }
+func (i memInfo) ModTime() time.Time { return time.Time{} } // a Mem reads no clock
 func (i memInfo) IsDir() bool        { return i.dir }
 func (i memInfo) Sys() any           { return nil }
 

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// CrashClone is what a machine would find after losing power now: another Mem, of the same capacity,
+// CrashClone returns what a machine would find after losing power now: another Mem, of the same capacity,
 // without locks and open files, in which everything is durable. This Mem stays as it is.
 //
 // The generator decides about each unsynced sector, file size and directory operation by itself: the
@@ -97,7 +97,6 @@ func (c *crash) file(in *memInode) *memInode {
 		return done
 	}
 	out := newMemInode()
-	out.modified = in.modified
 	for i, p := range in.pages {
 		page := *p
 		out.pages[i] = &page

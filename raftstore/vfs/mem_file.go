@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"maps"
 	"syscall"
-	"time"
 )
 
 const (
@@ -22,7 +21,6 @@ type memInode struct {
 	size     int64
 	pages    map[int64]*memPage
 	reserved int64 // pages [0, reserved) are allocated, present or not
-	modified time.Time
 
 	durableSize int64
 	unsynced    map[int64]*memSector
@@ -37,8 +35,7 @@ type memSector struct {
 }
 
 func newMemInode() *memInode {
-	return &memInode{pages: make(map[int64]*memPage), unsynced: make(map[int64]*memSector),
-		modified: time.Now()}
+	return &memInode{pages: make(map[int64]*memPage), unsynced: make(map[int64]*memSector)}
 }
 
 // charged is the number of pages that count against the capacity.
@@ -92,10 +89,9 @@ func (in *memInode) write(b []byte, off int64) {
 		b = b[n:]
 		at += int64(n)
 	}
-	in.modified = time.Now()
 }
 
-// shrink cuts the file and zeroes what lies beyond the end, as an extension must read zeros there.
+// shrink cuts the file and zeroes its last page beyond the new end, since a later extension reads zeros there.
 func (in *memInode) shrink(size int64) {
 	for i, p := range in.pages {
 		start := i * pageSize
@@ -208,7 +204,7 @@ func (f *memFile) WritevAt(bufs [][]byte, off int64) (int, error) {
 	return written, nil
 }
 
-// makeRoomLocked makes the pages of [off, off+n) present and tells how many of the n bytes have one.
+// makeRoomLocked makes the pages of [off, off+n) present, and returns how many of the n bytes have one.
 func (f *memFile) makeRoomLocked(off, n int64) int64 {
 	for at := off; at < off+n; at = (at/pageSize + 1) * pageSize {
 		i := at / pageSize

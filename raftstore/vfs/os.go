@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Modes of everything that is made here: the data of a broker is nobody else's to read.
+// Modes of all files and directories that are made: only the owner reads a broker's data.
 const (
 	fileMode fs.FileMode = 0o600
 	dirMode  fs.FileMode = 0o700

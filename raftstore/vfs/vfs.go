@@ -1,9 +1,9 @@
-// Package vfs is the file system as the log and the snapshots see it: few operations, all of them
-// injectable, so that tests can lose unsynced bytes, fail any single call or fill the disk.
+// Package vfs is the file system that everything with data on disk uses: a small interface, so that tests can
+// lose unsynced bytes, fail any single call or fill the disk.
 //
-// OS is the real one. Mem keeps files in memory, knows which bytes and which directory entries were
-// synced, and can be cloned into what a machine would find after a power loss. Faulty wraps another
-// FS and fails chosen calls.
+// OS is the operating system's. Mem keeps files in memory, knows which bytes and which directory entries were
+// synced, and can be cloned into what a machine would find after a power loss. Faulty wraps another FS and
+// fails chosen calls.
 package vfs
 
 import (
@@ -14,7 +14,7 @@ import (
 	"path"
 )
 
-// ErrLocked says that somebody else, in this process or another, holds the lock asked for.
+// ErrLocked means that another owner, in this process or another, holds the lock.
 var ErrLocked = errors.New("locked by another owner")
 
 // FS is a file system. Paths are slash-separated and cleaned by the caller. All methods are safe for
@@ -108,7 +108,7 @@ func MkdirAllSynced(fsys FS, dir string) error {
 	return nil
 }
 
-// totalLen is the number of bytes in bufs.
+// totalLen returns the number of bytes in bufs.
 func totalLen(bufs [][]byte) int {
 	n := 0
 	for _, b := range bufs {
