@@ -13,8 +13,8 @@ import (
 	"github.com/wasmill/wasmill/wasm/abi"
 )
 
-// ProducedRecord is a record that arrives on its own rather than inside a record batch.
-type ProducedRecord struct {
+// InputRecord is a record that arrives on its own rather than inside a record batch.
+type InputRecord struct {
 	record.Record
 	Partition int32 // AnyPartition: by key, or in turn when the key is null
 }

@@ -58,7 +58,7 @@ func TestCloseUnderLoad(t *testing.T) {
 	for w := range acked {
 		l.run("produce", func(i int) error {
 			value := fmt.Appendf(nil, "k%d-%d", w, i)
-			_, err := b.ProduceRecords(context.Background(), "orders", []broker.ProducedRecord{
+			_, err := b.ProduceRecords(context.Background(), "orders", []broker.InputRecord{
 				{Record: record.Record{Key: value, Value: value}, Partition: broker.AnyPartition},
 			})
 			if err == nil {

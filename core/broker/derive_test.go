@@ -34,7 +34,7 @@ func TestDerivationExactlyOnce(t *testing.T) {
 	fillers := fill(t, b, &full)
 
 	// Record i is kept, dropped, or goes elsewhere; those kept are spread over both outputs by key.
-	var records []broker.ProducedRecord
+	var records []broker.InputRecord
 	want := map[string][]string{}
 	for i := range 60 {
 		command, to := "k", fmt.Sprint("derived/", record.PartitionForKey(fmt.Append(nil, i), 2))
@@ -46,7 +46,7 @@ func TestDerivationExactlyOnce(t *testing.T) {
 		}
 		value := fmt.Sprint(command, i)
 		want[to] = append(want[to], value)
-		records = append(records, broker.ProducedRecord{Record: record.Record{Key: fmt.Append(nil, i), Value: []byte(value)}})
+		records = append(records, broker.InputRecord{Record: record.Record{Key: fmt.Append(nil, i), Value: []byte(value)}})
 	}
 	half := len(records) / 2
 	if _, err := b.ProduceRecords(t.Context(), "source", records[:half]); err != nil {
@@ -85,7 +85,7 @@ func TestDerivationExactlyOnce(t *testing.T) {
 	// Once more, with everything done: nothing comes twice.
 	closeBroker(t, b)
 	b = openWith(t, broker.Options{DataDir: dir, FS: fsys})
-	if _, err := b.ProduceRecords(t.Context(), "source", []broker.ProducedRecord{
+	if _, err := b.ProduceRecords(t.Context(), "source", []broker.InputRecord{
 		{Record: record.Record{Key: []byte("a"), Value: []byte("k last")}},
 	}); err != nil {
 		t.Fatal(err)

@@ -17,8 +17,8 @@ type Observer interface {
 	Produced(topic string, result *ProduceResult)
 	// Fetched: a fetch was answered.
 	Fetched(response *FetchResponse)
-	// Stage: a stage of a request's path took so long; fetches include waiting for records.
-	Stage(stage string, took time.Duration)
+	// Phase: a phase of a request took so long; fetches include waiting for records.
+	Phase(phase string, took time.Duration)
 	// Log is the observer of one partition's log; it may be nil.
 	Log(topic string, partition int32) log.Observer
 }
@@ -29,5 +29,5 @@ type noopObserver struct{ engine.NoObserver }
 func (noopObserver) Received(string, int, int, int)  {}
 func (noopObserver) Produced(string, *ProduceResult) {}
 func (noopObserver) Fetched(*FetchResponse)          {}
-func (noopObserver) Stage(string, time.Duration)     {}
+func (noopObserver) Phase(string, time.Duration)     {}
 func (noopObserver) Log(string, int32) log.Observer  { return nil }

@@ -50,7 +50,7 @@ func (p phases) begin(ctx context.Context, name, topicName string, number int32)
 
 // end reports the phase to the observer and the trace.
 func (p phase) end(err error) {
-	p.observer.Stage(p.name, time.Since(p.began))
+	p.observer.Phase(p.name, time.Since(p.began))
 	if err != nil && p.span.IsRecording() {
 		p.span.SetStatus(codes.Error, err.Error())
 	}

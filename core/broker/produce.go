@@ -36,7 +36,7 @@ func (b *Broker) ProduceBatches(ctx context.Context, topicName string, number in
 
 // ProduceRecords writes records that came one by one. Records without a timestamp get the present
 // time. The rest is as with ProduceBatches.
-func (b *Broker) ProduceRecords(ctx context.Context, topicName string, recs []ProducedRecord) (*ProduceResult, error) {
+func (b *Broker) ProduceRecords(ctx context.Context, topicName string, recs []InputRecord) (*ProduceResult, error) {
 	r, err := b.writer.open(topicName)
 	if err != nil {
 		return nil, err
@@ -172,7 +172,7 @@ func (r *produceRequest) partitioner(codec record.Codec, stay bool) *transform.P
 }
 
 // collect sorts records that came one by one into batches.
-func (r *produceRequest) collect(recs []ProducedRecord) ([]transform.Part, error) {
+func (r *produceRequest) collect(recs []InputRecord) ([]transform.Part, error) {
 	if len(recs) == 0 {
 		return nil, errcode.New(errcode.InvalidRequest, "produce to %q: the request holds no records", r.topic.name)
 	}

@@ -62,7 +62,7 @@ func TestPipelineThatCannotBeLoaded(t *testing.T) {
 	if !strings.Contains(err.Error(), "push the module again") {
 		t.Errorf("the error does not say what to do: %v", err)
 	}
-	_, err = b.ProduceRecords(t.Context(), "checked", []broker.ProducedRecord{{Record: record.Record{Value: []byte("drop")}}})
+	_, err = b.ProduceRecords(t.Context(), "checked", []broker.InputRecord{{Record: record.Record{Value: []byte("drop")}}})
 	wantCode(t, err, errcode.InvalidPipeline)
 	resp, err := b.Fetch(t.Context(), fetchOf("seen", 0, 0))
 	if err != nil {
@@ -191,11 +191,11 @@ func TestPartitionsAddedUnderLoad(t *testing.T) {
 		load.Go(func() {
 			for ; !over.Load(); acked[w]++ {
 				value := fmt.Appendf(nil, "k%d-%d", w, acked[w])
-				r := broker.ProducedRecord{Record: record.Record{Key: value, Value: value}, Partition: broker.AnyPartition}
+				r := broker.InputRecord{Record: record.Record{Key: value, Value: value}, Partition: broker.AnyPartition}
 				if w == 0 {
 					r.Key = nil
 				}
-				if _, err := b.ProduceRecords(t.Context(), "orders", []broker.ProducedRecord{r}); err != nil {
+				if _, err := b.ProduceRecords(t.Context(), "orders", []broker.InputRecord{r}); err != nil {
 					t.Error(err)
 					return
 				}

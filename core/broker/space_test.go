@@ -105,7 +105,7 @@ func TestTopicThatCannotBeOpened(t *testing.T) {
 	wantCode(t, err, errcode.DiskFull)
 	_, err = b.ProduceBatches(t.Context(), "late", broker.AnyPartition, batch(t, "a", "b"))
 	wantCode(t, err, errcode.NotLeaderOrFollower)
-	_, err = b.ProduceRecords(t.Context(), "late", []broker.ProducedRecord{{Partition: broker.AnyPartition}})
+	_, err = b.ProduceRecords(t.Context(), "late", []broker.InputRecord{{Partition: broker.AnyPartition}})
 	wantCode(t, err, errcode.NotLeaderOrFollower)
 	resp, err := b.Fetch(t.Context(), fetchOf("late", 0, 0))
 	if err != nil {

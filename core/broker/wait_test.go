@@ -28,8 +28,8 @@ func (w *watcher) Produced(string, *broker.ProduceResult) {}
 func (w *watcher) Fetched(*broker.FetchResponse)          {}
 func (w *watcher) Log(string, int32) log.Observer         { return nil }
 
-func (w *watcher) Stage(stage string, _ time.Duration) {
-	if stage != "read" {
+func (w *watcher) Phase(phase string, _ time.Duration) {
+	if phase != "read" {
 		return
 	}
 	w.reads.Add(1)

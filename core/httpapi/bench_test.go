@@ -24,7 +24,7 @@ func (s *still) ProduceBatches(context.Context, string, int32, []byte) (*broker.
 	return &s.produced, nil
 }
 
-func (s *still) ProduceRecords(context.Context, string, []broker.ProducedRecord) (*broker.ProduceResult, error) {
+func (s *still) ProduceRecords(context.Context, string, []broker.InputRecord) (*broker.ProduceResult, error) {
 	return &s.produced, nil
 }
 

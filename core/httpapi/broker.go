@@ -27,7 +27,7 @@ type Records interface {
 	// Partition broker.AnyPartition splits by key.
 	ProduceBatches(ctx context.Context, topic string, partition int32, body []byte) (*broker.ProduceResult, error)
 	// ProduceRecords appends records; their bytes must stay untouched until it returns.
-	ProduceRecords(ctx context.Context, topic string, recs []broker.ProducedRecord) (*broker.ProduceResult, error)
+	ProduceRecords(ctx context.Context, topic string, recs []broker.InputRecord) (*broker.ProduceResult, error)
 	// Fetch reads; the answer is the caller's to release. A cancelled context ends its wait.
 	Fetch(ctx context.Context, req broker.FetchRequest) (*broker.FetchResponse, error)
 	ResolveOffset(ctx context.Context, topic string, partition int32, at broker.OffsetSpec) (int64, error)

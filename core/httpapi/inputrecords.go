@@ -11,14 +11,14 @@ import (
 // inputRecords are the records of a JSON body. Their bytes alias it.
 type inputRecords struct {
 	reader  recordjson.Reader
-	records []broker.ProducedRecord
+	records []broker.InputRecord
 	add     func(record.Record, int32) // the reader's Record, made once and kept with the slices
 }
 
 var inputRecordsPool = sync.Pool{New: func() any {
 	in := &inputRecords{}
 	in.add = func(r record.Record, partition int32) {
-		in.records = append(in.records, broker.ProducedRecord{Record: r, Partition: partition})
+		in.records = append(in.records, broker.InputRecord{Record: r, Partition: partition})
 	}
 	return in
 }}

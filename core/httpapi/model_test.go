@@ -110,7 +110,7 @@ func (m *model) produced(res *broker.ProduceResult) *broker.ProduceResult {
 	return res
 }
 
-func (m *model) ProduceRecords(ctx context.Context, topic string, recs []broker.ProducedRecord) (*broker.ProduceResult, error) {
+func (m *model) ProduceRecords(ctx context.Context, topic string, recs []broker.InputRecord) (*broker.ProduceResult, error) {
 	if m.onProduce != nil {
 		if err := m.onProduce(ctx); err != nil {
 			return nil, err

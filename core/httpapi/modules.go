@@ -149,7 +149,7 @@ func (c *call) dryRun() error {
 }
 
 // dryRunRequest is what a body asks for, as the broker is asked.
-func dryRunRequest(d *recordjson.DryRun, records []broker.ProducedRecord) broker.DryRunRequest {
+func dryRunRequest(d *recordjson.DryRun, records []broker.InputRecord) broker.DryRunRequest {
 	req := broker.DryRunRequest{
 		Topic: d.Topic, Partition: d.Partition, Place: d.Place, Config: d.Config, OnError: api.OnError(d.OnError),
 		Records: make([]record.Record, len(records)),

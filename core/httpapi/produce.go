@@ -102,7 +102,7 @@ func (c *call) produceJSON(topic string, partition int32, body []byte, parse fun
 // produceValue appends one record whose value is the body. The key and headers come from the
 // request's headers; as HTTP does not keep the case of header names, record headers get lower case.
 func (c *call) produceValue(topic string, partition int32, body []byte) (*broker.ProduceResult, error) {
-	rec := broker.ProducedRecord{Partition: partition}
+	rec := broker.InputRecord{Partition: partition}
 	rec.Timestamp = c.s.opts.Now().UnixMilli()
 	rec.Value = body
 	h := &c.http.Request.Header
@@ -116,7 +116,7 @@ func (c *call) produceValue(topic string, partition int32, body []byte) (*broker
 			rec.Headers = append(rec.Headers, record.RecordHeader{Key: bytes.ToLower(suffix), Value: value})
 		}
 	}
-	return c.s.broker.ProduceRecords(c.ctx, topic, []broker.ProducedRecord{rec})
+	return c.s.broker.ProduceRecords(c.ctx, topic, []broker.InputRecord{rec})
 }
 
 // valueKey is the key that the request's headers give, nil without one.

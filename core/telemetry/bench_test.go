@@ -24,7 +24,7 @@ func BenchmarkObserve(b *testing.B) {
 	}{
 		{"Produced", func() { t.Received("orders", 1, 64, 65536); t.Produced("orders", result) }},
 		{"Fetched", func() { t.Fetched(fetched) }},
-		{"Stage", func() { t.Stage("append", time.Millisecond) }},
+		{"Phase", func() { t.Phase("append", time.Millisecond) }},
 		{"Appended", func() { log.Appended(1, 65536) }},
 		{"Synced", func() { log.Synced(time.Millisecond) }},
 		{"Call", func() { t.Call("redact@1", time.Millisecond, 64, 65536, nil) }},

@@ -37,9 +37,9 @@ func observe(t testing.TB, tel *Telemetry) {
 		{Topic: "empty"},
 		{Topic: "made-up", Err: errcode.New(errcode.UnknownTopicOrPartition, "no")},
 	}, nil))
-	tel.Stage("produce", 3*ms)
-	tel.Stage("fetch", 20*time.Microsecond)
-	tel.Stage("append", 700*time.Microsecond)
+	tel.Phase("produce", 3*ms)
+	tel.Phase("fetch", 20*time.Microsecond)
+	tel.Phase("append", 700*time.Microsecond)
 	log := tel.Log("orders", 0)
 	log.Appended(3, 5000)
 	log.Appended(1, 100)

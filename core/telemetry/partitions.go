@@ -65,7 +65,7 @@ func (c *partitionCell) Appended(entries int, bytes int64) {
 // Synced implements log.Observer.
 func (c *partitionCell) Synced(took time.Duration) {
 	c.syncs.Add(1)
-	c.telemetry.Stage(stageSync, took)
+	c.telemetry.Phase(stageSync, took)
 }
 
 // collectPartitions tells offsets and sizes as they are now, and what the logs counted.

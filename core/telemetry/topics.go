@@ -136,9 +136,9 @@ func newStageCell(stage string) *stageCell {
 	return &stageCell{[]metric.RecordOption{labels(attribute.String("stage", stage))}}
 }
 
-// Stage implements broker.Observer.
-func (t *Telemetry) Stage(stage string, took time.Duration) {
-	t.instruments.stageDuration.Record(context.Background(), took.Seconds(), t.stages.of(stage).labels...)
+// Phase implements broker.Observer.
+func (t *Telemetry) Phase(phase string, took time.Duration) {
+	t.instruments.stageDuration.Record(context.Background(), took.Seconds(), t.stages.of(phase).labels...)
 }
 
 // failureKey tells errors apart.
