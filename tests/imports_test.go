@@ -18,6 +18,7 @@ var leaves = []string{"core/errcode", "core/record", "raftstore/vfs"}
 // is below itself.
 var layers = map[string][]string{
 	"core/errcode":    nil,
+	"core/admission":  {"core/errcode"},
 	"raftstore/vfs":   nil,
 	"core/record":     {"core/errcode"},
 	"core/api":        {"core/errcode"},
@@ -43,12 +44,12 @@ var layers = map[string][]string{
 
 	"core/metadata":   {"core/errcode", "wasm/abi"}, // the rules for stages and names
 	"core/controller": with(leaves, "raftstore", "core/metadata"),
-	"core/partition":  with(leaves, "raftstore"),
+	"core/partition":  with(leaves, "core/admission", "raftstore"),
 	"core/transform":  with(leaves, "wasm", "core/metadata"),
 	"core/derive":     with(leaves, "wasm", "core/metadata", "core/partition", "core/transform"),
-	"core/broker":     with(leaves, "core/api", "raftstore", "wasm", "core/datadir", "core/metadata", "core/controller", "core/partition", "core/transform", "core/derive"),
-	"core/httpapi":    with(leaves, "core/api", "core/recordjson", "core/broker"),
-	"core/telemetry":  with(leaves, "core/api", "raftstore", "wasm", "core/datadir", "core/metadata", "core/controller", "core/partition", "core/transform", "core/derive", "core/broker", "core/httpapi"),
+	"core/broker":     with(leaves, "core/admission", "core/api", "raftstore", "wasm", "core/datadir", "core/metadata", "core/controller", "core/partition", "core/transform", "core/derive"),
+	"core/httpapi":    with(leaves, "core/admission", "core/api", "core/recordjson", "core/broker"),
+	"core/telemetry":  with(leaves, "core/admission", "core/api", "raftstore", "wasm", "core/datadir", "core/metadata", "core/controller", "core/partition", "core/transform", "core/derive", "core/broker", "core/httpapi"),
 
 	// What others build on must not drag the broker in.
 	"sdk":             nil,

@@ -12,6 +12,7 @@ import (
 
 	"github.com/wasmill/wasmill/cmd/wasmill/internal/cli"
 	"github.com/wasmill/wasmill/cmd/wasmill/internal/config"
+	"github.com/wasmill/wasmill/core/admission"
 	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/datadir"
@@ -53,21 +54,25 @@ func runBroker(ctx context.Context, cfg config.Config, logger *slog.Logger, out 
 	if cfg.Advertise == "" {
 		cfg.Advertise = "http://" + ln.Addr().String()
 	}
+	memory, err := admission.New(int64(cfg.MaxInFlightBytes))
+	if err != nil {
+		return err
+	}
 	tel, err := telemetry.Start(telemetry.Options{
 		Version: version, BrokerID: cfg.BrokerID, OTLPEndpoint: cfg.OTLPEndpoint, Logger: logger,
 	})
 	if err != nil {
 		return err
 	}
-	b, err := broker.Open(ctx, brokerOptions(cfg, logger, tel))
+	b, err := broker.Open(ctx, brokerOptions(cfg, logger, tel, memory))
 	if err != nil {
 		return errors.Join(openError(err, cfg), tel.Shutdown(ctx))
 	}
-	server, err := httpapi.New(httpOptions(cfg, logger, tel), b)
+	server, err := httpapi.New(httpOptions(cfg, logger, tel, memory), b)
 	if err != nil {
 		return errors.Join(err, b.Close(ctx), tel.Shutdown(ctx))
 	}
-	watch(tel, server, b)
+	watch(tel, memory, b)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ln) }()
 	if err = announce(out, ln, cfg); err == nil {
@@ -80,7 +85,7 @@ func runBroker(ctx context.Context, cfg config.Config, logger *slog.Logger, out 
 }
 
 // watch lets telemetry ask for what is not told to it as it happens.
-func watch(tel *telemetry.Telemetry, server *httpapi.Server, b *broker.Broker) {
+func watch(tel *telemetry.Telemetry, memory *admission.Controller, b *broker.Broker) {
 	tel.RegisterPartitions(func() []telemetry.PartitionStat {
 		stats := []telemetry.PartitionStat{}
 		b.EachPartition(func(topic string, p api.PartitionState) {
@@ -91,10 +96,7 @@ func watch(tel *telemetry.Telemetry, server *httpapi.Server, b *broker.Broker) {
 		})
 		return stats
 	})
-	tel.RegisterInFlight(func() telemetry.InFlight {
-		bodies, answers := server.InFlight()
-		return telemetry.InFlight{Bodies: bodies, Answers: answers}
-	})
+	tel.RegisterMemory(memory.Usage)
 }
 
 // shutdown ends the server before the broker: what was accepted is answered. Telemetry goes last, to
@@ -106,25 +108,24 @@ func shutdown(cfg config.Config, logger *slog.Logger, server *httpapi.Server, b 
 	return errors.Join(server.Shutdown(ctx), b.Close(ctx), tel.Shutdown(ctx))
 }
 
-func brokerOptions(cfg config.Config, logger *slog.Logger, tel *telemetry.Telemetry) broker.Options {
+func brokerOptions(cfg config.Config, logger *slog.Logger, tel *telemetry.Telemetry, memory *admission.Controller) broker.Options {
 	recycle := int64(cfg.RecycleBytes)
 	if recycle == 0 {
 		recycle = -1
 	}
 	return broker.Options{
 		DataDir: cfg.Data, BrokerID: cfg.BrokerID, Advertise: cfg.Advertise, Version: version, Logger: logger,
-		RecycleBytes: recycle, MaintainEvery: cfg.MaintainEvery, EngineInstances: cfg.WasmInstances,
+		Admission: memory, RecycleBytes: recycle, MaintainEvery: cfg.MaintainEvery, EngineInstances: cfg.WasmInstances,
 		Observer: tel, Tracer: tel.Tracer(),
 	}
 }
 
-func httpOptions(cfg config.Config, logger *slog.Logger, tel *telemetry.Telemetry) httpapi.Options {
+func httpOptions(cfg config.Config, logger *slog.Logger, tel *telemetry.Telemetry, memory *admission.Controller) httpapi.Options {
 	return httpapi.Options{
 		Logger: logger, Leader: cfg.Advertise,
 		Metrics: tel.Handler(), Observer: tel, TraceContext: tel.TraceContext,
 		MaxBodyBytes: int(cfg.MaxBodyBytes), MaxModuleBytes: int(cfg.MaxModuleBytes), MaxFetchBytes: int(cfg.MaxFetchBytes),
-		InFlightBytes: int64(cfg.MaxInFlightBytes), InFlightResponse: int64(cfg.MaxInFlightBytes),
-		MaxConnections: cfg.MaxConnections,
+		Admission: memory, MaxConnections: cfg.MaxConnections,
 	}
 }
 

@@ -89,6 +89,7 @@ type FetchedPartition struct {
 // FetchResponse answers a FetchRequest in the request's order.
 type FetchResponse struct {
 	Partitions []FetchedPartition
+	Held       int64 // bytes of admission.Controller.Answers that are held until Release
 	release    func()
 }
 

@@ -8,12 +8,11 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/hashicorp/raft"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/wasmill/wasmill/core/admission"
 	"github.com/wasmill/wasmill/core/controller"
 	"github.com/wasmill/wasmill/core/datadir"
 	"github.com/wasmill/wasmill/core/derive"
@@ -40,10 +39,10 @@ type Options struct {
 	Observer  Observer     // nil: nothing is observed
 	Tracer    trace.Tracer // nil: nothing is traced
 
-	MaxFetchBytes   int64         // all fetch answers together, in memory; 0 for 256 MiB
-	RecycleBytes    int64         // dropped segment files kept for reuse; 0 for 256 MiB, -1 for none
-	MaintainEvery   time.Duration // retention and snapshots; 0 for 30 s
-	EngineInstances int           // Wasm instances per stage; 0 for one per processor
+	Admission       *admission.Controller // memory of requests; nil: one of the default size
+	RecycleBytes    int64                 // dropped segment files kept for reuse; 0 for 256 MiB, -1 for none
+	MaintainEvery   time.Duration         // retention and snapshots; 0 for 30 s
+	EngineInstances int                   // Wasm instances per stage; 0 for one per processor
 }
 
 func (o Options) withDefaults() Options {
@@ -59,8 +58,8 @@ func (o Options) withDefaults() Options {
 	if o.Tracer == nil {
 		o.Tracer = noop.Tracer{}
 	}
-	if o.MaxFetchBytes == 0 {
-		o.MaxFetchBytes = 256 << 20
+	if o.Admission == nil {
+		o.Admission = admission.Default()
 	}
 	if o.RecycleBytes == 0 {
 		o.RecycleBytes = 256 << 20
@@ -145,6 +144,7 @@ func (b *Broker) openStores() (err error) {
 	o := b.opts
 	b.opener = &opener{
 		id: b.id, fs: o.FS, dir: b.dir, logger: b.logger, observer: o.Observer, rolled: make(chan struct{}, 1),
+		appends: o.Admission.Appends,
 	}
 	if b.stable, err = stable.Open(o.FS, b.dir.Stable()); err != nil {
 		return err
@@ -184,7 +184,7 @@ func (b *Broker) openMetadata(ctx context.Context) (err error) {
 
 // compose connects the parts.
 func (b *Broker) compose() {
-	o, unpack := b.opts, record.NewBudget()
+	o, unpack := b.opts, record.NewBudget(b.opts.Admission.Unpack)
 	measured := phases{tracer: o.Tracer, observer: o.Observer}
 	to := destinations{catalog: b.catalog, phases: measured}
 	b.loader = transform.NewLoader(transform.LoaderOptions{
@@ -193,7 +193,7 @@ func (b *Broker) compose() {
 	b.writer = &writer{destinations: to, observer: o.Observer, unpack: unpack, rewriter: transform.NewRewriter(unpack, to)}
 	b.reader = &reader{
 		catalog: b.catalog, phases: measured, observer: o.Observer, loader: b.loader, unpack: unpack,
-		budget: semaphore.NewWeighted(o.MaxFetchBytes), most: o.MaxFetchBytes, lifetime: b.ctx,
+		answers: o.Admission.Answers, lifetime: b.ctx,
 	}
 	b.derivations = derive.NewManager(derive.Options{
 		Topics: to, Loader: b.loader, Budget: unpack, Logger: b.logger, Route: measured.route,

@@ -2,12 +2,12 @@ package broker
 
 import (
 	"context"
+	"fmt"
 	"reflect"
 	"sync"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
+	"github.com/wasmill/wasmill/core/admission"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/partition"
 	"github.com/wasmill/wasmill/core/record"
@@ -15,16 +15,13 @@ import (
 )
 
 const (
-	// defaultFetchBytes is a fetch's MaxBytes when it names none, maxFetchBytes the most it may name.
+	// defaultFetchBytes is a fetch's MaxBytes when it names none.
 	defaultFetchBytes = 1 << 20
-	maxFetchBytes     = 32 << 20
 	// maxScanBytes bounds what one fetch reads through a pipeline that lets little pass; the answer says
 	// how far it came.
 	maxScanBytes = 8 << 20
 	// maxKeptBuffer is the largest buffer that is kept for the next answer.
 	maxKeptBuffer = 8 << 20
-	// fetchQueueWait is how long a fetch waits for memory before it is refused.
-	fetchQueueWait = 5 * time.Second
 )
 
 // buffers are the memory of fetch answers.
@@ -61,9 +58,8 @@ type reader struct {
 	observer Observer
 	loader   *transform.Loader
 	unpack   *record.Budget
-	budget   *semaphore.Weighted // memory of all answers
-	most     int64               // what the budget has
-	lifetime context.Context     // of the broker: waits end with it
+	answers  *admission.Budget // memory of all answers
+	lifetime context.Context   // of the broker: waits end with it
 }
 
 func (r *reader) fetch(ctx context.Context, req FetchRequest) (*FetchResponse, error) {
@@ -94,16 +90,17 @@ func (r *reader) read(ctx context.Context, req FetchRequest, sources []source) (
 	ctx, ph := r.phases.begin(ctx, phaseRead, "", AnyPartition)
 	defer func() { ph.end(err) }()
 	share := r.share(req, sources)
-	if err := r.acquire(ctx, share); err != nil {
-		return nil, 0, true, err
+	if err := r.answers.Acquire(ctx, share); err != nil {
+		return nil, 0, true, fmt.Errorf("fetch: %w", err)
 	}
 	var held []*[]byte
 	resp = NewFetchResponse(make([]FetchedPartition, len(req.Partitions)), func() {
 		for _, buf := range held {
 			keepBuffer(buf)
 		}
-		r.budget.Release(share)
+		r.answers.Release(resp.Held)
 	})
+	resp.Held = share
 	for i, fp := range req.Partitions {
 		buf := buffers.Get().(*[]byte)
 		held = append(held, buf)
@@ -114,6 +111,9 @@ func (r *reader) read(ctx context.Context, req FetchRequest, sources []source) (
 		bytes += len(out.Batches)
 		final = final || out.Err != nil
 	}
+	// What was not there to be read does not stay reserved while the answer waits for its reader.
+	resp.Held = r.answers.Clip(int64(bytes))
+	r.answers.Release(share - resp.Held)
 	return resp, bytes, final, nil
 }
 
@@ -127,27 +127,14 @@ func (r *reader) share(req FetchRequest, sources []source) int64 {
 			share += int64(min(limit, maxScanBytes)) // what goes into the pipeline
 		}
 	}
-	return min(share, r.most)
+	return r.answers.Clip(share)
 }
 
 func fetchLimit(asked int) int {
 	if asked <= 0 {
 		return defaultFetchBytes
 	}
-	return min(asked, maxFetchBytes)
-}
-
-func (r *reader) acquire(ctx context.Context, bytes int64) error {
-	if r.budget.TryAcquire(bytes) {
-		return nil
-	}
-	wait, cancel := context.WithTimeout(ctx, fetchQueueWait)
-	defer cancel()
-	if err := r.budget.Acquire(wait, bytes); err != nil {
-		return errcode.New(errcode.Overloaded, "fetch: answers of %d MiB are in flight; ask for less or retry", r.most>>20).
-			With("retry_after_ms", 1000)
-	}
-	return nil
+	return asked
 }
 
 // readPartition fills in one partition's part of the answer; limit is not positive when the partitions

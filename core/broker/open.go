@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/wasmill/wasmill/core/admission"
 	"github.com/wasmill/wasmill/core/datadir"
 	"github.com/wasmill/wasmill/core/metadata"
 	"github.com/wasmill/wasmill/core/partition"
@@ -34,6 +35,7 @@ type opener struct {
 	recycler *log.Recycler // may be nil
 	logger   *slog.Logger
 	observer Observer
+	appends  *admission.Budget
 	rolled   chan struct{} // gets an element when some partition sealed a segment; holds one
 }
 
@@ -65,7 +67,7 @@ func (o *opener) open(ctx context.Context, t *topic, number int32, c metadata.To
 	p, err := partition.Open(partition.Options{
 		Name: at.name, Group: group, FS: o.fs, Dir: o.dir.Partition(t.dirTopic(), number), ID: o.id,
 		Stable: o.stable.Group(group), Recycler: o.recycler, Config: partitionConfig(c), Logger: o.logger,
-		Observer: o.observer.Log(t.name, number), OnRoll: o.onRoll,
+		Observer: o.observer.Log(t.name, number), OnRoll: o.onRoll, Appends: o.appends,
 	})
 	switch {
 	case partition.IsDamage(err):

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wasmill/wasmill/core/admission"
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/raftstore/log"
@@ -119,7 +120,11 @@ func TestFetchOfLessThanMinBytes(t *testing.T) {
 // be, but for a batch.
 func TestFetchKeepsToItsMemory(t *testing.T) {
 	const room = 64 << 10
-	b := openWith(t, broker.Options{DataDir: t.TempDir(), MaxFetchBytes: room})
+	memory, err := admission.New(4 * room)
+	if err != nil || memory.Answers.Limit() != room {
+		t.Fatalf("answers have %+v, %v", memory, err)
+	}
+	b := openWith(t, broker.Options{DataDir: t.TempDir(), Admission: memory})
 	createTopic(t, b, "orders", 8)
 	var req broker.FetchRequest
 	for i := range int32(8) {

@@ -1,11 +1,13 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
 	"time"
 
+	"github.com/wasmill/wasmill/core/admission"
 	"github.com/wasmill/wasmill/core/errcode"
 )
 
@@ -18,7 +20,7 @@ const firstChunk = 256 << 10
 type body struct {
 	buf  *buffer
 	held int64
-	from *budget
+	from *admission.Budget
 }
 
 func (b *body) bytes() []byte { return b.buf.b }
@@ -28,7 +30,7 @@ func (b *body) close() {
 		b.buf.free()
 		b.buf = nil
 	}
-	b.from.give(b.held)
+	b.from.Release(b.held)
 	b.held = 0
 }
 
@@ -44,18 +46,18 @@ func (c *call) readBody(limit int) (body, error) {
 		return body{}, errcode.New(errcode.UnsupportedMediaType,
 			"Content-Encoding %q is not taken; compress the record batches instead, or send the body as it is", clip(enc))
 	}
-	b := body{from: &c.s.bodies}
+	b := body{from: c.s.opts.Admission.Bodies}
 	if c.http.RequestBodyStream() == nil {
 		length = max(length, 0)
 	}
-	if length > firstChunk && !b.from.fits(int64(classSize(classOf(length)))) {
-		return body{}, errBodyBudget(b.from.limit)
+	if length > firstChunk && !b.from.Fits(int64(classSize(classOf(length)))) {
+		return body{}, b.from.Refusal(nil)
 	}
 	first := length
 	if length < 0 || length > firstChunk {
 		first = min(firstChunk, limit)
 	}
-	if err := b.grow(first); err != nil {
+	if err := b.grow(c.ctx, first); err != nil {
 		return body{}, err
 	}
 	if err := c.fill(&b, length, limit); err != nil {
@@ -71,10 +73,10 @@ func (c *call) tooLarge(limit int) *errcode.Error {
 }
 
 // grow makes room for n bytes in all, keeping what is there.
-func (b *body) grow(n int) error {
+func (b *body) grow(ctx context.Context, n int) error {
 	size := int64(classSize(classOf(n)))
-	if !b.from.take(size - b.held) {
-		return errBodyBudget(b.from.limit)
+	if err := b.from.Acquire(ctx, size-b.held); err != nil {
+		return err
 	}
 	b.held = size
 	buf := newBuffer(n)
@@ -101,7 +103,7 @@ func (c *call) fill(b *body, length, limit int) error {
 			if len(b.buf.b) > limit {
 				return c.tooLarge(limit)
 			}
-			if err := b.grow(2 * len(b.buf.b)); err != nil {
+			if err := b.grow(c.ctx, 2*len(b.buf.b)); err != nil {
 				return err
 			}
 		}

@@ -28,7 +28,8 @@ type call struct {
 
 	fetch    *broker.FetchResponse // released on Close; may be nil
 	out      *buffer               // the answer's body; freed on Close; may be nil
-	held     int64                 // bytes of the answers' budget
+	fetched  int                   // bytes of batches in fetch
+	held     int64                 // bytes of the answers' budget, those of fetch not counted
 	stream   *followStream         // may be nil
 	one      [1]broker.FetchPartition
 	observed bool
@@ -85,9 +86,7 @@ func (c *call) Close() error {
 	if c.out != nil {
 		c.out.free()
 	}
-	if c.held > 0 {
-		c.s.answers.give(c.held)
-	}
+	c.s.opts.Admission.Answers.Release(c.held)
 	s := c.s
 	*c = call{}
 	s.calls.Put(c)
@@ -161,12 +160,20 @@ func (c *call) buffer(n int) *buffer {
 	return c.out
 }
 
-// hold counts n bytes of the answer against the budget until the call closes.
+// hold counts n bytes of the answer, which the call made itself, against the answers' budget until the
+// call closes. It does not wait for them: the call holds a part of that budget already, as others may
+// that wait. A call that is the only one to hold anything is never refused, or it would be for ever.
 func (c *call) hold(n int) error {
-	if !c.s.answers.take(int64(n)) {
-		return errAnswerBudget(c.s.answers.limit)
+	answers := c.s.opts.Admission.Answers
+	own := c.held
+	if c.fetch != nil {
+		own += c.fetch.Held
 	}
-	c.held += int64(n)
+	more := answers.Clip(own+int64(n)) - own
+	if !answers.TryAcquire(more) {
+		return answers.Refusal(nil)
+	}
+	c.held += more
 	return nil
 }
 

@@ -95,8 +95,7 @@ func (c *call) fetchOne(req broker.FetchRequest) (*broker.FetchedPartition, erro
 	return fp, nil
 }
 
-// fetchAll fetches into the call and counts what it got against the answers' budget. A wait that a
-// shutdown cut short is followed by a look at what is there.
+// fetchAll fetches into the call. A wait that a shutdown cut short is followed by a look at what is there.
 func (c *call) fetchAll(req broker.FetchRequest) error {
 	resp, err := c.s.broker.Fetch(c.ctx, req)
 	if err != nil && c.s.polls.Err() != nil && c.s.base.Err() == nil {
@@ -107,11 +106,10 @@ func (c *call) fetchAll(req broker.FetchRequest) error {
 		return err
 	}
 	c.fetch = resp
-	n := 0
 	for i := range resp.Partitions {
-		n += len(resp.Partitions[i].Batches)
+		c.fetched += len(resp.Partitions[i].Batches)
 	}
-	return c.hold(n)
+	return nil
 }
 
 // withBounds adds to an offset out of range what the client needs to go on.
@@ -281,8 +279,9 @@ func (w *recordWriter) next(fp *broker.FetchedPartition) int64 {
 
 // corrupt is the error of stored bytes that cannot be taken apart.
 func corrupt(partition int32, err error) error {
-	if errors.Is(err, record.ErrBusy) {
-		return errcode.New(errcode.Overloaded, "records of partition %d: %w; slow down and retry", partition, err).With("retry_after_ms", 1000)
+	var busy *errcode.Error
+	if errors.As(err, &busy) { // there was no memory to look at them
+		return busy
 	}
 	return errcode.New(errcode.CorruptMessage, "records of partition %d cannot be read: %w; fetch them as %s to get past them", partition, err, mediaBatches)
 }

@@ -217,7 +217,10 @@ func TestFetchManySharesTheLimit(t *testing.T) {
 func TestAnswerBudget(t *testing.T) {
 	ts := serve(t, Options{})
 	ts.fill(3)
-	ts.server.answers.used.Store(ts.server.answers.limit)
+	answers := ts.server.opts.Admission.Answers
+	if !answers.TryAcquire(answers.Limit()) {
+		t.Fatal("the answers' budget is not whole")
+	}
 	for _, accept := range []string{mediaBatches, mediaJSON} {
 		a := ts.get("/v1/topics/t/partitions/0/records", "Accept", accept)
 		ts.wantCode(errcode.Overloaded, a)
@@ -225,7 +228,7 @@ func TestAnswerBudget(t *testing.T) {
 			t.Error("no Retry-After")
 		}
 	}
-	ts.server.answers.used.Store(0)
+	answers.Release(answers.Limit())
 	ts.want(http.StatusOK, ts.get("/v1/topics/t/partitions/0/records", "Accept", mediaBatches))
 }
 

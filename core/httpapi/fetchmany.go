@@ -177,7 +177,7 @@ func (f *frames) advance() bool {
 // answerManyJSON answers with every partition's records as JSON.
 func (c *call) answerManyJSON(req *broker.FetchRequest) error {
 	parts := c.fetch.Partitions
-	out := c.buffer(2 * int(c.held))
+	out := c.buffer(2 * c.fetched)
 	out.b = append(out.b, `{"partitions":[`...)
 	for i := range parts {
 		fp := &parts[i]

@@ -68,8 +68,8 @@ func (c *call) dropFetch() {
 		c.fetch.Release()
 		c.fetch = nil
 	}
-	c.s.answers.give(c.held)
-	c.held = 0
+	c.s.opts.Admission.Answers.Release(c.held)
+	c.held, c.fetched = 0, 0
 }
 
 // followStream is the body of a stream: reading it waits for records. It runs on the connection's

@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/wasmill/wasmill/core/admission"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/record"
 )
@@ -48,6 +49,10 @@ type testServer struct {
 func serve(t *testing.T, o Options) *testServer {
 	t.Helper()
 	m := newModel()
+	if o.Admission == nil {
+		o.Admission = admission.Default()
+	}
+	m.admission = o.Admission
 	s, err := New(o, m)
 	if err != nil {
 		t.Fatal(err)
@@ -67,11 +72,10 @@ func serve(t *testing.T, o Options) *testServer {
 		if n := m.lent.Load(); n != 0 {
 			t.Errorf("%d fetched answers were never released", n)
 		}
-		if n := s.bodies.used.Load(); n != 0 {
-			t.Errorf("%d bytes of the bodies' budget were not given back", n)
-		}
-		if n := s.answers.used.Load(); n != 0 {
-			t.Errorf("%d bytes of the answers' budget were not given back", n)
+		for _, u := range o.Admission.Usage() {
+			if u.InUse != 0 {
+				t.Errorf("%d bytes of the budget for %s were not given back", u.InUse, u.Budget)
+			}
 		}
 	})
 	ts.want(http.StatusCreated, ts.post("/v1/topics", mediaJSON, `{"name":"t","partitions":2}`))

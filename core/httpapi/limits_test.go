@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wasmill/wasmill/core/admission"
 	"github.com/wasmill/wasmill/core/errcode"
 )
 
@@ -54,8 +55,18 @@ func TestRefusalReachesASendingClient(t *testing.T) {
 	}
 }
 
+// budgets divides total bytes, half of which is for bodies.
+func budgets(t *testing.T, total int64) *admission.Controller {
+	t.Helper()
+	c, err := admission.New(total)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 func TestBodyBudget(t *testing.T) {
-	ts := serve(t, Options{MaxBodyBytes: 64 << 10, MaxModuleBytes: 64 << 10, InFlightBytes: 64 << 10})
+	ts := serve(t, Options{MaxBodyBytes: 64 << 10, MaxModuleBytes: 64 << 10, Admission: budgets(t, 128<<10)})
 	entered, leave := make(chan struct{}), make(chan struct{})
 	ts.model.onProduce = func(context.Context) error {
 		entered <- struct{}{}
@@ -81,7 +92,7 @@ func TestBodyBudget(t *testing.T) {
 
 // Clients that announce large bodies and send nothing do not keep others from being served.
 func TestAnnouncedBodiesHoldLittle(t *testing.T) {
-	ts := serve(t, Options{InFlightBytes: 64 << 20})
+	ts := serve(t, Options{Admission: budgets(t, 128<<20)})
 	var idle []io.Closer
 	for range 8 {
 		idle = append(idle, ts.raw(produceHead+"Content-Length: 30000000\r\n\r\n{\"records\":"))
@@ -92,13 +103,15 @@ func TestAnnouncedBodiesHoldLittle(t *testing.T) {
 		c.Close()
 	}
 	// One that could never be held in full is refused before any of it is read.
-	ts.server.bodies.used.Add(40 << 20)
+	if !ts.server.opts.Admission.Bodies.TryAcquire(40 << 20) {
+		t.Fatal("abandoned uploads hold their memory")
+	}
 	c := ts.raw(produceHead + "Content-Length: 30000000\r\n\r\n{")
 	if err := c.CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
 	ts.wantCode(errcode.Overloaded, ts.readAnswer(c))
-	ts.server.bodies.used.Add(-40 << 20)
+	ts.server.opts.Admission.Bodies.Release(40 << 20)
 }
 
 func TestTruncatedUpload(t *testing.T) {
@@ -207,11 +220,11 @@ func TestPipelinedRequests(t *testing.T) {
 }
 
 func TestOptionsReportEveryFault(t *testing.T) {
-	_, err := New(Options{MaxRecords: -1, MaxWait: -1, InFlightBytes: 1}, newModel())
+	_, err := New(Options{MaxRecords: -1, MaxWait: -1, Admission: budgets(t, admission.MinTotal)}, newModel())
 	if err == nil {
 		t.Fatal("accepted")
 	}
-	for _, name := range []string{"MaxRecords", "MaxWait", "InFlightBytes"} {
+	for _, name := range []string{"MaxRecords", "MaxWait", "Admission"} {
 		if !strings.Contains(err.Error(), name) {
 			t.Errorf("%s is not named: %v", name, err)
 		}

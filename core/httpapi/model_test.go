@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/wasmill/wasmill/core/admission"
 	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/errcode"
@@ -25,6 +26,8 @@ type model struct {
 	derivations map[string]*api.Derivation
 	grown       chan struct{} // closed and replaced when records arrive
 	lastID      int64
+
+	admission *admission.Controller
 
 	lent     atomic.Int64 // fetch responses that were not released
 	released atomic.Int64
@@ -160,7 +163,7 @@ func (m *model) Fetch(ctx context.Context, req broker.FetchRequest) (*broker.Fet
 		grown := m.grown
 		m.mu.Unlock()
 		if n >= req.MinBytes || req.Wait == 0 {
-			return m.lend(parts), nil
+			return m.answer(parts)
 		}
 		if first && m.onFetch != nil {
 			m.onFetch()
@@ -168,11 +171,29 @@ func (m *model) Fetch(ctx context.Context, req broker.FetchRequest) (*broker.Fet
 		select {
 		case <-grown:
 		case <-deadline.C:
-			return m.lend(parts), nil
+			return m.answer(parts)
 		case <-ctx.Done():
 			return nil, fmt.Errorf("fetch: %w", ctx.Err())
 		}
 	}
+}
+
+// answer holds memory for a response, as the broker does.
+func (m *model) answer(parts []broker.FetchedPartition) (*broker.FetchResponse, error) {
+	n := int64(0)
+	for i := range parts {
+		n += int64(len(parts[i].Batches))
+	}
+	if !m.admission.Answers.TryAcquire(n) {
+		return nil, m.admission.Answers.Refusal(nil)
+	}
+	lent := m.lend(parts)
+	resp := broker.NewFetchResponse(parts, func() {
+		lent.Release()
+		m.admission.Answers.Release(n)
+	})
+	resp.Held = n
+	return resp, nil
 }
 
 // lend makes a response that notices what becomes of its buffers: they are overwritten on release.

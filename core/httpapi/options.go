@@ -7,11 +7,17 @@ import (
 	"log/slog"
 	"net/http"
 	"time"
+
+	"github.com/wasmill/wasmill/core/admission"
 )
 
 // Options configure a Server. The zero value of a field means its default.
 type Options struct {
 	Logger *slog.Logger // nil: discards
+
+	// Admission bounds the memory of requests; the broker must have the same one. nil: one of the
+	// default size.
+	Admission *admission.Controller
 
 	// Metrics answers GET /metrics; nil: there is nothing at that address.
 	Metrics http.Handler
@@ -25,16 +31,14 @@ type Options struct {
 	// Now is the clock for records that bring no time of their own; nil: time.Now.
 	Now func() time.Time
 
-	MaxBodyBytes     int   // of one request. Default 32 MiB
-	MaxModuleBytes   int   // of one uploaded module. Default 32 MiB
-	MaxHeaderBytes   int   // request line and headers together. Default 16 KiB
-	MaxRecords       int   // in one JSON or NDJSON body. Default 100,000
-	MaxFetchBytes    int   // that a fetch may ask for. Default 16 MiB
-	MaxJSONBytes     int   // of one JSON or NDJSON fetch answer. Default 32 MiB
-	MaxConnections   int   // open at once. Default 16,384
-	MaxFetchParts    int   // partitions in one POST /v1/fetch. Default 1,024
-	InFlightBytes    int64 // of all request bodies together. Default 256 MiB
-	InFlightResponse int64 // of all fetched answers together that are not yet written. Default 256 MiB
+	MaxBodyBytes   int // of one request. Default 32 MiB
+	MaxModuleBytes int // of one uploaded module. Default 32 MiB
+	MaxHeaderBytes int // request line and headers together. Default 16 KiB
+	MaxRecords     int // in one JSON or NDJSON body. Default 100,000
+	MaxFetchBytes  int // that a fetch may ask for. Default 16 MiB
+	MaxJSONBytes   int // of one JSON or NDJSON fetch answer. Default 32 MiB, or what all answers have
+	MaxConnections int // open at once. Default 16,384
+	MaxFetchParts  int // partitions in one POST /v1/fetch. Default 1,024
 
 	HeaderTimeout time.Duration // from a request's first byte to the end of its headers. Default 10 s
 	IdleTimeout   time.Duration // of a kept-alive connection between requests. Default 2 min
@@ -55,7 +59,6 @@ const (
 	defaultMaxJSONBytes   = 32 << 20
 	defaultMaxConnections = 16_384
 	defaultMaxFetchParts  = 1_024
-	defaultInFlightBytes  = 256 << 20
 	defaultMinBodyRate    = 16 << 10
 	defaultFetchBytes     = 1 << 20 // of a fetch that does not say
 )
@@ -68,16 +71,18 @@ func (o Options) withDefaults() Options {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Admission == nil {
+		o.Admission = admission.Default()
+	}
+	answers := int(o.Admission.Answers.Limit())
 	setDefault(&o.MaxBodyBytes, defaultMaxBodyBytes)
 	setDefault(&o.MaxModuleBytes, defaultMaxModuleBytes)
 	setDefault(&o.MaxHeaderBytes, defaultMaxHeaderBytes)
 	setDefault(&o.MaxRecords, defaultMaxRecords)
 	setDefault(&o.MaxFetchBytes, defaultMaxFetchBytes)
-	setDefault(&o.MaxJSONBytes, defaultMaxJSONBytes)
+	setDefault(&o.MaxJSONBytes, min(defaultMaxJSONBytes, answers))
 	setDefault(&o.MaxConnections, defaultMaxConnections)
 	setDefault(&o.MaxFetchParts, defaultMaxFetchParts)
-	setDefault(&o.InFlightBytes, defaultInFlightBytes)
-	setDefault(&o.InFlightResponse, defaultInFlightBytes)
 	setDefault(&o.HeaderTimeout, 10*time.Second)
 	setDefault(&o.IdleTimeout, 2*time.Minute)
 	setDefault(&o.BodyGrace, 10*time.Second)
@@ -110,8 +115,6 @@ func (o *Options) validate() error {
 	positive("MaxJSONBytes", int64(o.MaxJSONBytes))
 	positive("MaxConnections", int64(o.MaxConnections))
 	positive("MaxFetchParts", int64(o.MaxFetchParts))
-	positive("InFlightBytes", o.InFlightBytes)
-	positive("InFlightResponse", o.InFlightResponse)
 	positive("HeaderTimeout", int64(o.HeaderTimeout))
 	positive("IdleTimeout", int64(o.IdleTimeout))
 	positive("BodyGrace", int64(o.BodyGrace))
@@ -119,8 +122,9 @@ func (o *Options) validate() error {
 	positive("WriteTimeout", int64(o.WriteTimeout))
 	positive("MaxWait", int64(o.MaxWait))
 	positive("KeepAlive", int64(o.KeepAlive))
-	if largest := int64(classSize(classOf(max(o.MaxBodyBytes, o.MaxModuleBytes)))); o.InFlightBytes < largest {
-		faults = append(faults, fmt.Errorf("InFlightBytes is %d: a single body of the largest allowed size needs %d", o.InFlightBytes, largest))
+	if largest := int64(classSize(classOf(max(o.MaxBodyBytes, o.MaxModuleBytes)))); o.Admission.Bodies.Limit() < largest {
+		faults = append(faults, fmt.Errorf("Admission has %d bytes for bodies: a single one of the largest allowed size needs %d",
+			o.Admission.Bodies.Limit(), largest))
 	}
 	return errors.Join(faults...)
 }

@@ -15,18 +15,19 @@ import (
 	"github.com/wasmill/wasmill/core/record"
 )
 
+// retryShutdownMillis is when a client that meets a shutdown should ask again, here or at another broker.
+const retryShutdownMillis = 1000
+
 // Server answers HTTP requests from a broker. Make one with New.
 type Server struct {
-	opts    Options
-	log     *slog.Logger
-	broker  Broker
-	router  *router
-	http    *fasthttp.Server
-	bodies  budget
-	answers budget
-	unpack  *record.Budget // for records that are shown one by one
-	calls   sync.Pool      // of *call
-	ids     requestIDs
+	opts   Options
+	log    *slog.Logger
+	broker Broker
+	router *router
+	http   *fasthttp.Server
+	unpack *record.Budget // for records that are shown one by one
+	calls  sync.Pool      // of *call
+	ids    requestIDs
 
 	// base ends when a shutdown ran out of patience, polls when one begins.
 	base      context.Context
@@ -46,13 +47,11 @@ func New(o Options, b Broker) (*Server, error) {
 		return nil, fmt.Errorf("http options: %w", err)
 	}
 	s := &Server{
-		opts:    o,
-		log:     o.Logger,
-		broker:  b,
-		bodies:  budget{limit: o.InFlightBytes},
-		answers: budget{limit: o.InFlightResponse},
-		unpack:  record.NewBudget(),
-		conns:   make(map[net.Conn]struct{}),
+		opts:   o,
+		log:    o.Logger,
+		broker: b,
+		unpack: record.NewBudget(o.Admission.Unpack),
+		conns:  make(map[net.Conn]struct{}),
 	}
 	s.ids.init()
 	s.router = newRouter(routes())
@@ -82,11 +81,6 @@ func New(o Options, b Broker) (*Server, error) {
 		SecureErrorLogMessage: true,
 	}
 	return s, nil
-}
-
-// InFlight is the memory that request bodies and fetched answers under way hold, in bytes.
-func (s *Server) InFlight() (bodies, answers int64) {
-	return s.bodies.used.Load(), s.answers.used.Load()
 }
 
 // Serve answers connections of the listener until Shutdown, then returns nil at once; Shutdown waits
@@ -148,7 +142,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	c.start(rt)
 	if s.draining.Load() && !rt.always {
 		c.fail(errcode.New(errcode.ShuttingDown, "the broker is shutting down; send the request to another one, or again when it is back").
-			With("retry_after_ms", retryAnswerMillis))
+			With("retry_after_ms", retryShutdownMillis))
 		return
 	}
 	if err := rt.handle(c); err != nil {

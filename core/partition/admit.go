@@ -103,7 +103,7 @@ func (p *Partition) Peek(b record.Batch) (Appended, error) {
 }
 
 // checkAfter decides whether s may follow last, which is pending.
-func checkAfter(last, s sequenced) admission {
+func checkAfter(last, s sequenced) sequenceVerdict {
 	switch {
 	case s.epoch < last.epoch:
 		return refuseStale
@@ -124,7 +124,7 @@ func (p *Partition) allReached(positions []Position) bool {
 	return len(positions) > 0
 }
 
-func (p *Partition) refusal(v admission, s sequenced, expected int32) error {
+func (p *Partition) refusal(v sequenceVerdict, s sequenced, expected int32) error {
 	var e *errcode.Error
 	switch v {
 	case refuseStale:

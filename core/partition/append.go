@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/hashicorp/raft"
-	"golang.org/x/sync/semaphore"
 
+	"github.com/wasmill/wasmill/core/admission"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/record"
 	"github.com/wasmill/wasmill/raftstore/log"
@@ -28,9 +27,6 @@ const (
 	maxShared = 256 << 10
 	// sharedPending lets one shared proposal be written while the next takes requests.
 	sharedPending = 2
-
-	// queueWait is how long a request may wait for its turn before it is sent away.
-	queueWait = 5 * time.Second
 )
 
 // Append is one request to write record batches.
@@ -79,12 +75,12 @@ type pendingAppend struct {
 
 // appender is the write half of a partition.
 type appender struct {
-	budget *semaphore.Weighted // bytes outstanding
-	slots  chan struct{}       // shared proposals outstanding
+	budget *admission.Budget // bytes outstanding, of those that all partitions may have
+	slots  chan struct{}     // shared proposals outstanding
 }
 
-func newAppender() appender {
-	return appender{budget: semaphore.NewWeighted(maxOutstanding), slots: make(chan struct{}, sharedPending)}
+func newAppender(appends *admission.Budget) appender {
+	return appender{budget: appends.Sub(maxOutstanding), slots: make(chan struct{}, sharedPending)}
 }
 
 // Append writes the batches as one unit and returns when they are committed: on disk, unless the
@@ -98,9 +94,9 @@ func (p *Partition) Append(ctx context.Context, a Append) (Appended, error) {
 	}
 	defer p.inflight.Done()
 
-	weight := int64(min(max(len(a.Data), minWeight), maxOutstanding))
-	if err := p.acquire(ctx, weight); err != nil {
-		return Appended{}, err
+	weight := p.appender.budget.Clip(int64(max(len(a.Data), minWeight)))
+	if err := p.appender.budget.Acquire(ctx, weight); err != nil {
+		return Appended{}, fmt.Errorf("append %s: %w", p.name, err)
 	}
 	defer p.appender.budget.Release(weight)
 
@@ -141,21 +137,6 @@ func (p *Partition) enter() error {
 		return p.failure
 	}
 	p.inflight.Add(1)
-	return nil
-}
-
-// acquire takes the request's share of the outstanding bytes.
-func (p *Partition) acquire(ctx context.Context, weight int64) error {
-	if p.appender.budget.TryAcquire(weight) {
-		return nil
-	}
-	wait, cancel := context.WithTimeout(ctx, queueWait)
-	defer cancel()
-	if err := p.appender.budget.Acquire(wait, weight); err != nil {
-		return errcode.New(errcode.Overloaded,
-			"append %s: %d MiB are waiting for the disk; slow down and retry", p.name, maxOutstanding>>20).
-			With("retry_after_ms", 1000)
-	}
 	return nil
 }
 

@@ -21,6 +21,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/wasmill/wasmill/core/admission"
 	"github.com/wasmill/wasmill/core/errcode"
 	raftgroup "github.com/wasmill/wasmill/raftstore/group"
 	"github.com/wasmill/wasmill/raftstore/log"
@@ -40,8 +41,9 @@ type Options struct {
 	Recycler *log.Recycler // may be nil
 	Config   Config
 	Logger   *slog.Logger
-	Observer log.Observer // may be nil
-	OnRoll   func()       // a segment was sealed: Maintain is due; must not block
+	Appends  *admission.Budget // bytes that all partitions may have pending; nil: as many as a broker's alone
+	Observer log.Observer      // may be nil
+	OnRoll   func()            // a segment was sealed: Maintain is due; must not block
 }
 
 // Config is what a topic's configuration says about each of its partitions.
@@ -118,9 +120,12 @@ func Open(o Options) (*Partition, error) {
 
 // newPartition makes a partition without its stores.
 func newPartition(o Options) *Partition {
+	if o.Appends == nil {
+		o.Appends = admission.Default().Appends
+	}
 	p := &Partition{
 		name: o.Name, dir: o.Dir, fs: o.FS, logger: o.Logger.With("partition", o.Name),
-		appender: newAppender(), onRolled: o.OnRoll,
+		appender: newAppender(o.Appends), onRolled: o.OnRoll,
 		pending: map[int64][]*pendingAppend{}, pendingPositions: map[string]*pendingAppend{}, state: newState(),
 		opened: make(chan struct{}),
 	}

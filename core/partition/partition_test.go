@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/raft"
 	"go.uber.org/goleak"
 
+	"github.com/wasmill/wasmill/core/admission"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/record"
 	"github.com/wasmill/wasmill/raftstore/log"
@@ -28,10 +29,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // rig is a partition on a file system of the test's choice. The stable store outlives reopening, as
 // its file would.
 type rig struct {
-	t      testing.TB
-	fs     vfs.FS
-	stable raft.StableStore
-	config Config
+	t       testing.TB
+	fs      vfs.FS
+	stable  raft.StableStore
+	config  Config
+	appends *admission.Budget // nil: the default
 }
 
 func newRig(t testing.TB, fsys vfs.FS) *rig {
@@ -45,7 +47,7 @@ func (r *rig) open() *Partition {
 	r.t.Helper()
 	p, err := Open(Options{
 		Name: "orders/0", Group: "partition/1/0", FS: r.fs, Dir: "data/0", ID: "1", Stable: r.stable,
-		Config: r.config, Logger: slog.New(slog.DiscardHandler), OnRoll: func() {},
+		Config: r.config, Logger: slog.New(slog.DiscardHandler), OnRoll: func() {}, Appends: r.appends,
 	})
 	if err != nil {
 		r.t.Fatal(err)

@@ -31,21 +31,21 @@ type sequenced struct {
 	last  int32
 }
 
-// admission is the answer of a sequence check.
-type admission uint8
+// sequenceVerdict is the answer of a sequence check.
+type sequenceVerdict uint8
 
 const (
-	admit           admission = iota
-	admitDuplicate            // already written: answer with the first offset again
-	refuseStale               // an older epoch: another producer took over
-	refuseGap                 // sequences are missing before this batch
-	refuseForgotten           // older than what is remembered: certainly written, offset unknown
+	admit           sequenceVerdict = iota
+	admitDuplicate                  // already written: answer with the first offset again
+	refuseStale                     // an older epoch: another producer took over
+	refuseGap                       // sequences are missing before this batch
+	refuseForgotten                 // older than what is remembered: certainly written, offset unknown
 )
 
 func nextSequence(s int32) int32 { return record.AddSequence(s, 1) }
 
 // check decides whether s may follow what p remembers.
-func (p *producer) check(s sequenced) (admission, int64) {
+func (p *producer) check(s sequenced) (sequenceVerdict, int64) {
 	switch {
 	case s.epoch < p.epoch:
 		return refuseStale, -1

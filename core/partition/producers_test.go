@@ -21,7 +21,7 @@ func TestProducerCheck(t *testing.T) {
 		name   string
 		have   *producer
 		next   sequenced
-		want   admission
+		want   sequenceVerdict
 		offset int64
 	}{
 		{"first batch of a new producer", &producer{}, seq(0, 0, 9), admit, -1},

@@ -3,23 +3,23 @@ package record
 import (
 	"context"
 	"errors"
-	"fmt"
-	"runtime"
-
-	"golang.org/x/sync/semaphore"
 )
 
-const (
-	// budgetLeast bounds, on a small machine, the memory of all compressed batches that are being looked
-	// into at a time; a large one gets room for two small batches per processor.
-	budgetLeast = 64 << 20
-	// budgetSmall is what nearly every batch unpacks to at most.
-	budgetSmall = 4 << 20
-)
+// budgetSmall is what nearly every batch unpacks to at most.
+const budgetSmall = 4 << 20
 
-// ErrBusy says that too many compressed batches were being unpacked until the context ended. It comes
-// wrapped with the context's error.
-var ErrBusy = errors.New("compressed batches wait to be unpacked")
+// Memory is a number of bytes that can be held at once.
+type Memory interface {
+	// Acquire holds n bytes, at most Limit, and may wait for them until ctx ends. After an error nothing
+	// is held.
+	Acquire(ctx context.Context, n int64) error
+	// TryAcquire holds n bytes if there is room at once.
+	TryAcquire(n int64) bool
+	// Release gives n bytes back.
+	Release(n int64)
+	// Limit is how many bytes can be held at once.
+	Limit() int64
+}
 
 // Budget keeps clients from making a process unpack many batches at once that grow out of all
 // proportion. How much a batch unpacks to is known only afterwards: it first gets a small share, and
@@ -27,38 +27,26 @@ var ErrBusy = errors.New("compressed batches wait to be unpacked")
 // a share must not wait for another one: two that did could wait for each other without end. Safe for
 // concurrent use.
 type Budget struct {
-	bytes *semaphore.Weighted
+	bytes Memory
 	most  int64
 }
 
-// NewBudget makes a budget that suits the machine's processors.
-func NewBudget() *Budget {
-	most := max(budgetLeast, 2*int64(runtime.GOMAXPROCS(0))*budgetSmall)
-	return &Budget{semaphore.NewWeighted(most), most}
+// NewBudget makes a budget out of memory. A batch that needs more than all of it is unpacked alone.
+func NewBudget(memory Memory) *Budget {
+	return &Budget{memory, memory.Limit()}
 }
 
 func compressed(b Batch) bool { return len(b) >= HeaderSize && b.Codec() != CodecNone }
 
-// ValidateProduced is batch.ValidateProduced within the budget. ErrBusy when ctx ends first. An Unpacked
-// keeps the records besides.
+// ValidateProduced is batch.ValidateProduced within the budget, with the errors of Memory besides. An
+// Unpacked keeps the records, too.
 func (b *Budget) ValidateProduced(ctx context.Context, batch Batch, limits Limits) error {
 	if !compressed(batch) {
 		return batch.ValidateProduced(limits)
 	}
-	share, err := b.unpack(ctx, limits, b.acquire, batch.ValidateProduced)
+	share, err := b.unpack(ctx, limits, b.bytes.Acquire, batch.ValidateProduced)
 	b.bytes.Release(share)
 	return err
-}
-
-// acquire takes n bytes of the budget, and waits for them until ctx ends.
-func (b *Budget) acquire(ctx context.Context, n int64) error {
-	if b.bytes.TryAcquire(n) {
-		return nil
-	}
-	if err := b.bytes.Acquire(ctx, n); err != nil {
-		return fmt.Errorf("%w: %w", ErrBusy, err)
-	}
-	return nil
 }
 
 // acquireFunc takes bytes of a budget.

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
+
+	"golang.org/x/sync/semaphore"
 )
 
 // packedBatch is a batch of one record with a value of n bytes that compresses well.
@@ -21,10 +24,36 @@ func packedBatch(t testing.TB, codec Codec, n int) Batch {
 	return data
 }
 
+// errFull says that a wait for memory ended without it.
+var errFull = errors.New("no memory")
+
+// memory is a Memory whose waits end with the context alone.
+type memory struct {
+	*semaphore.Weighted
+	limit int64
+}
+
+func (m memory) Limit() int64 { return m.limit }
+
+func (m memory) Acquire(ctx context.Context, n int64) error {
+	if m.TryAcquire(n) {
+		return nil
+	}
+	if err := m.Weighted.Acquire(ctx, n); err != nil {
+		return fmt.Errorf("%w: %w", errFull, err)
+	}
+	return nil
+}
+
+func newBudget() *Budget {
+	const limit = 64 << 20
+	return NewBudget(memory{semaphore.NewWeighted(limit), limit})
+}
+
 // TestBudgetSharesMemory holds batches until the budget is used up: no more are unpacked at a time, and
 // what is given back can be used again.
 func TestBudgetSharesMemory(t *testing.T) {
-	budget := NewBudget()
+	budget := newBudget()
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	small, giant := packedBatch(t, CodecZstd, 1000), packedBatch(t, CodecZstd, 6<<20)
@@ -33,7 +62,7 @@ func TestBudgetSharesMemory(t *testing.T) {
 	for {
 		u := new(Unpacker)
 		err := u.Decode(ended, budget, small) // waits for nothing
-		if errors.Is(err, ErrBusy) {
+		if errors.Is(err, errFull) {
 			break
 		}
 		if err != nil {
@@ -52,14 +81,14 @@ func TestBudgetSharesMemory(t *testing.T) {
 		t.Errorf("a batch that is not compressed waits for the budget: %v", err)
 	}
 	u.Release()
-	if err := budget.ValidateProduced(ended, small, DefaultLimits()); !errors.Is(err, ErrBusy) || !errors.Is(err, context.Canceled) {
+	if err := budget.ValidateProduced(ended, small, DefaultLimits()); !errors.Is(err, errFull) || !errors.Is(err, context.Canceled) {
 		t.Errorf("validated beyond the budget: %v", err)
 	}
 	held[0].Release()
 	if err := budget.ValidateProduced(ended, small, DefaultLimits()); err != nil {
 		t.Errorf("validated with room: %v", err)
 	}
-	if err := u.Decode(ended, budget, giant); !errors.Is(err, ErrBusy) {
+	if err := u.Decode(ended, budget, giant); !errors.Is(err, errFull) {
 		t.Errorf("a giant without room for it: %v", err)
 	}
 	for _, h := range held[1:] {
@@ -72,7 +101,7 @@ func TestBudgetSharesMemory(t *testing.T) {
 	if err != nil || !cursor.Next() {
 		t.Errorf("no cursor over a giant: %v", err)
 	}
-	if err := new(Unpacker).Decode(ended, budget, small); !errors.Is(err, ErrBusy) {
+	if err := new(Unpacker).Decode(ended, budget, small); !errors.Is(err, errFull) {
 		t.Errorf("beside a giant: %v", err)
 	}
 	u.Release()

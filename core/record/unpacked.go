@@ -130,7 +130,7 @@ func (u *Unpacked) decode(ctx context.Context, k *keptBatch, batch Batch, limits
 func (u *Unpacked) acquire(ctx context.Context, n int64) error {
 	switch {
 	case u.held == 0:
-		return u.budget.acquire(ctx, n)
+		return u.budget.bytes.Acquire(ctx, n)
 	case u.budget.bytes.TryAcquire(n):
 		return nil
 	}

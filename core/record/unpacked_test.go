@@ -20,7 +20,7 @@ func ended(t *testing.T) context.Context {
 // checkUnpacked compares what an Unpacked finds in a batch with ValidateProduced and Decode.
 func checkUnpacked(t testing.TB, u *Unpacked, b Batch, limits Limits) {
 	t.Helper()
-	budget := NewBudget()
+	budget := newBudget()
 	want := b.ValidateProduced(limits)
 	err := u.Add(t.Context(), budget, b, limits)
 	if (err == nil) != (want == nil) || err != nil && err.Error() != want.Error() {
@@ -86,7 +86,7 @@ func TestUnpackedBombs(t *testing.T) {
 	limits := Limits{MaxDecompressedBytes: limit, MaxBatchBytes: 64 << 20}
 	for name, b := range bombs(t) {
 		t.Run(name, func(t *testing.T) {
-			budget, u := NewBudget(), new(Unpacked)
+			budget, u := newBudget(), new(Unpacked)
 			var err error
 			if n := allocated(func() { err = u.Add(t.Context(), budget, b, limits) }); n > most {
 				t.Errorf("%d bytes allocated", n)
@@ -107,7 +107,7 @@ func TestUnpackedBombs(t *testing.T) {
 // TestUnpackedHoldsWhatItCounts measures the memory that kept batches occupy.
 func TestUnpackedHoldsWhatItCounts(t *testing.T) {
 	b := build(t, BuilderOptions{Codec: CodecZstd}, sample(20_000, 20))
-	budget, u := NewBudget(), new(Unpacked)
+	budget, u := newBudget(), new(Unpacked)
 	defer u.Release()
 	var before, after runtime.MemStats
 	runtime.GC()
@@ -127,7 +127,7 @@ func TestUnpackedHoldsWhatItCounts(t *testing.T) {
 // TestUnpackedNeverWaitsWhileItHolds: only the first compressed batch waits for the budget. Requests that
 // held shares and waited for more could wait for each other without end.
 func TestUnpackedNeverWaitsWhileItHolds(t *testing.T) {
-	budget := NewBudget()
+	budget := newBudget()
 	small, plain := packedBatch(t, CodecZstd, 1000), packedBatch(t, CodecNone, 1000)
 	first, second := new(Unpacked), new(Unpacked)
 	if err := first.Add(ended(t), budget, small, DefaultLimits()); err != nil {
@@ -137,7 +137,7 @@ func TestUnpackedNeverWaitsWhileItHolds(t *testing.T) {
 	if rest <= budgetSmall || !budget.bytes.TryAcquire(rest) { // somebody else's
 		t.Fatalf("a batch of 1000 bytes holds %d", first.held)
 	}
-	if err := second.Add(ended(t), budget, small, DefaultLimits()); !errors.Is(err, ErrBusy) {
+	if err := second.Add(ended(t), budget, small, DefaultLimits()); !errors.Is(err, errFull) {
 		t.Errorf("the first batch without room: %v", err)
 	}
 	second.Release()
@@ -147,7 +147,7 @@ func TestUnpackedNeverWaitsWhileItHolds(t *testing.T) {
 	second.Release()
 
 	// first has the only bytes left, gives them back, and finds that they are too few for a share.
-	if err := first.Add(ended(t), budget, small, DefaultLimits()); !errors.Is(err, ErrBusy) || first.held != 0 || first.Kept() {
+	if err := first.Add(ended(t), budget, small, DefaultLimits()); !errors.Is(err, errFull) || first.held != 0 || first.Kept() {
 		t.Errorf("a further batch without room: %v, %d bytes held", err, first.held)
 	}
 	first.Release()
@@ -163,7 +163,7 @@ func TestUnpackedNeverWaitsWhileItHolds(t *testing.T) {
 
 // TestUnpackedLeavesRoomForOthers: one request of many batches does not fill the budget.
 func TestUnpackedLeavesRoomForOthers(t *testing.T) {
-	budget, u := NewBudget(), new(Unpacked)
+	budget, u := newBudget(), new(Unpacked)
 	b := packedBatch(t, CodecZstd, 2<<20)
 	n, most := 0, int64(0)
 	for ; u.Kept() && n < 1000; n++ {

@@ -16,13 +16,13 @@ type Unpacker struct {
 }
 
 // Decode reads a batch's records; after a success they are to be given back with Release. The caller must
-// hold no other share of the budget, as Decode waits for one. Errors: those of Decoder, and ErrBusy.
+// hold no other share of the budget, as Decode waits for one. Errors: those of Decoder and of Memory.
 func (u *Unpacker) Decode(ctx context.Context, b *Budget, batch Batch) (err error) {
 	u.budget, u.share, u.used = b, 0, &u.plain
 	if !compressed(batch) {
 		return u.decode(batch)
 	}
-	u.share, err = b.unpack(ctx, DefaultLimits(), b.acquire, func(limits Limits) error {
+	u.share, err = b.unpack(ctx, DefaultLimits(), b.bytes.Acquire, func(limits Limits) error {
 		u.choose(limits)
 		return u.decode(batch)
 	})

@@ -48,7 +48,8 @@ type instruments struct {
 	moduleInstances, moduleMemory, moduleMetrics gauge
 
 	requestBytes, answerBytes, failures counter
-	activeRequests, inFlightBytes       gauge
+	activeRequests                      gauge
+	memoryInUse, memoryLimit            gauge
 
 	stageDuration, moduleDuration, requestDuration metric.Float64Histogram
 }
@@ -104,7 +105,8 @@ func (i *instruments) make(m metric.Meter, collect metric.Callback) error {
 	count(&i.answerBytes, "wasmill.http.sent", "By", "Bodies of HTTP answers.")
 	count(&i.failures, "wasmill.errors", "{error}", "Errors by where they came up and their code.")
 	show(&i.activeRequests, "wasmill.http.active_requests", "{request}", "HTTP requests under way, long polls and follows included.")
-	show(&i.inFlightBytes, "wasmill.http.in_flight", "By", "Memory that bodies and answers under way hold against their budgets.")
+	show(&i.memoryInUse, "wasmill.memory.in_use", "By", "Memory that requests hold of a budget.")
+	show(&i.memoryLimit, "wasmill.memory.limit", "By", "Most that requests may hold of a budget.")
 
 	time(&i.stageDuration, "wasmill.stage.duration", "Time by stage of a record's path.")
 	time(&i.moduleDuration, "wasmill.module.call.duration", "Time of one call of a module with one batch.")

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wasmill/wasmill/core/admission"
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/httpapi"
@@ -51,7 +52,9 @@ func observe(t testing.TB, tel *Telemetry) {
 			{Topic: "orders", Partition: 1, HighWatermark: 0, Failed: true},
 		}
 	})
-	tel.RegisterInFlight(func() InFlight { return InFlight{Bodies: 64, Answers: 32} })
+	tel.RegisterMemory(func() []admission.Usage {
+		return []admission.Usage{{Budget: "answers", InUse: 32, Limit: 1 << 20}, {Budget: "bodies", InUse: 64, Limit: 1 << 21}}
+	})
 
 	tel.Instances("redact@2", 2)
 	tel.Instances("redact@2", -1)

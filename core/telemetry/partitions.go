@@ -8,6 +8,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/wasmill/wasmill/core/admission"
 	"github.com/wasmill/wasmill/raftstore/log"
 )
 
@@ -126,20 +127,9 @@ func (t *Telemetry) forgetDeleted(stats []PartitionStat) {
 	})
 }
 
-// InFlight is the memory that the HTTP server's requests hold, in bytes.
-type InFlight struct {
-	Bodies  int64 // requests that are being worked on
-	Answers int64 // fetched and not yet written to their connections
-}
-
-// RegisterInFlight names the function that tells what is in flight. As RegisterPartitions', it is
-// called until Shutdown has returned.
-func (t *Telemetry) RegisterInFlight(now func() InFlight) { t.inFlightNow.Store(&now) }
-
-var (
-	heldByBodies  = labels(attribute.String("held_by", "bodies"))
-	heldByAnswers = labels(attribute.String("held_by", "answers"))
-)
+// RegisterMemory names the function that returns the state of the memory budgets. As RegisterPartitions',
+// it is called until Shutdown has returned.
+func (t *Telemetry) RegisterMemory(usage func() []admission.Usage) { t.memoryUsage.Store(&usage) }
 
 func (t *Telemetry) collectRequests(o metric.Observer) {
 	i := &t.instruments
@@ -148,9 +138,11 @@ func (t *Telemetry) collectRequests(o metric.Observer) {
 		o.ObserveInt64(i.requestBytes, c.received.Load(), c.labels)
 		o.ObserveInt64(i.answerBytes, c.sent.Load(), c.labels)
 	}
-	if now := t.inFlightNow.Load(); now != nil {
-		f := (*now)()
-		o.ObserveInt64(i.inFlightBytes, f.Bodies, heldByBodies)
-		o.ObserveInt64(i.inFlightBytes, f.Answers, heldByAnswers)
+	if usage := t.memoryUsage.Load(); usage != nil {
+		for _, u := range (*usage)() {
+			budget := labels(attribute.String("budget", u.Budget))
+			o.ObserveInt64(i.memoryInUse, u.InUse, budget)
+			o.ObserveInt64(i.memoryLimit, u.Limit, budget)
+		}
 	}
 }

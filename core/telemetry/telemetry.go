@@ -31,6 +31,7 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.37.0"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/wasmill/wasmill/core/admission"
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/httpapi"
 )
@@ -88,7 +89,7 @@ type Telemetry struct {
 
 	activeRequests atomic.Int64
 	partitionsNow  atomic.Pointer[func() []PartitionStat]
-	inFlightNow    atomic.Pointer[func() InFlight]
+	memoryUsage    atomic.Pointer[func() []admission.Usage]
 
 	shutdown func(context.Context) error
 }

@@ -13,15 +13,21 @@ var batchCodes = []struct {
 	err  error
 	code errcode.Code
 }{
-	{record.ErrBusy, errcode.Overloaded}, // not the batch's fault
 	{record.ErrMagic, errcode.UnsupportedForMessageFormat},
 	{record.ErrCodec, errcode.UnsupportedCompressionType},
 	{record.ErrDecompressedTooLarge, errcode.DecompressionTooLarge}, // also an ErrTooLarge: it comes first
 	{record.ErrTooLarge, errcode.MessageTooLarge},
 }
 
-// codedError is an error under the code of cause, which is what is wrong with a batch.
+// codedError is an error under the code of cause: what is wrong with a batch, or that there was no memory to
+// look into it.
 func codedError(cause error, format string, args ...any) *errcode.Error {
+	var coded *errcode.Error
+	if errors.As(cause, &coded) {
+		e := errcode.New(coded.Code, format, args...)
+		e.Fields = coded.Fields
+		return e
+	}
 	code := errcode.CorruptMessage
 	for _, known := range batchCodes {
 		if errors.Is(cause, known.err) {
@@ -29,11 +35,7 @@ func codedError(cause error, format string, args ...any) *errcode.Error {
 			break
 		}
 	}
-	e := errcode.New(code, format, args...)
-	if code == errcode.Overloaded {
-		return e.With("retry_after_ms", 1000)
-	}
-	return e
+	return errcode.New(code, format, args...)
 }
 
 // BatchError says which batch of a produce request is refused, at which byte of the body it begins and why.

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/bits"
 	"net"
 	"net/url"
 	"strconv"
@@ -18,6 +19,8 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/pflag"
+
+	"github.com/wasmill/wasmill/core/admission"
 )
 
 // Bytes is a size; in text it may bear a unit such as 64MiB.
@@ -87,7 +90,7 @@ func Default() Config {
 		MaxBodyBytes:     32 << 20,
 		MaxModuleBytes:   32 << 20,
 		MaxFetchBytes:    16 << 20,
-		MaxInFlightBytes: 256 << 20,
+		MaxInFlightBytes: admission.DefaultTotal,
 		MaxConnections:   16384,
 		RecycleBytes:     256 << 20,
 		MaintainEvery:    30 * time.Second,
@@ -106,8 +109,8 @@ func Flags(f *pflag.FlagSet) {
 	f.String("log-format", c.LogFormat, "text or json")
 	f.Var(&c.MaxBodyBytes, "max-body-bytes", "largest body of a request")
 	f.Var(&c.MaxModuleBytes, "max-module-bytes", "largest module that may be uploaded")
-	f.Var(&c.MaxFetchBytes, "max-fetch-bytes", "most that one fetch answers")
-	f.Var(&c.MaxInFlightBytes, "max-in-flight-bytes", "all requests together that are being worked on; beyond it they are told to wait")
+	f.Var(&c.MaxFetchBytes, "max-fetch-bytes", "most that one fetch answers; at most a quarter of --max-in-flight-bytes")
+	f.Var(&c.MaxInFlightBytes, "max-in-flight-bytes", "memory of all requests together: half for bodies, a quarter for answers, an eighth each for decompressed batches and for records that wait for the disk; what does not fit is told to wait")
 	f.Int("max-connections", c.MaxConnections, "connections at a time")
 	f.Var(&c.RecycleBytes, "recycle-bytes", "deleted segment files kept for reuse; 0 for none")
 	f.Int("wasm-instances", c.WasmInstances, "instances of a module that run at a time; 0: one per processor")
@@ -172,8 +175,14 @@ func (c Config) validateLimits(fault func(name, format string, args ...any)) {
 			fault(v.name, "%s is not between %s and %s", v.value, v.least, v.most)
 		}
 	}
-	if largest := max(c.MaxBodyBytes, c.MaxModuleBytes); c.MaxInFlightBytes < 2*largest {
-		fault("max-in-flight-bytes", "%s must be at least twice the largest body, %s", c.MaxInFlightBytes, largest)
+	largest := max(c.MaxBodyBytes, c.MaxModuleBytes)
+	if buffer := bufferFor(largest); c.MaxInFlightBytes < 2*buffer {
+		fault("max-in-flight-bytes", "%s must be at least %s: half of it is for bodies, and the largest, %s, needs %s",
+			c.MaxInFlightBytes, 2*buffer, largest, buffer)
+	}
+	if answers := c.answerBytes(); c.MaxFetchBytes > answers {
+		fault("max-fetch-bytes", "%s is more than a quarter of max-in-flight-bytes, %s: answers get no more; lower it, or raise max-in-flight-bytes to %s",
+			c.MaxFetchBytes, answers, 4*c.MaxFetchBytes)
 	}
 	if c.MaxConnections < 1 || c.MaxConnections > 1<<20 {
 		fault("max-connections", "%d is not between 1 and %d", c.MaxConnections, 1<<20)
@@ -187,6 +196,19 @@ func (c Config) validateLimits(fault func(name, format string, args ...any)) {
 	if c.ShutdownTimeout < time.Second || c.ShutdownTimeout > time.Hour {
 		fault("shutdown-timeout", "%v is not between 1s and 1h", c.ShutdownTimeout)
 	}
+}
+
+// answerBytes is the part of the memory of requests that answers get.
+func (c Config) answerBytes() Bytes {
+	return Bytes(admission.Divide(int64(c.MaxInFlightBytes)).Answers)
+}
+
+// bufferFor is the memory for a body of n bytes: buffers are powers of two.
+func bufferFor(n Bytes) Bytes {
+	if n <= 1 {
+		return n
+	}
+	return 1 << bits.Len64(uint64(n-1))
 }
 
 // Level is LogLevel as slog knows it.

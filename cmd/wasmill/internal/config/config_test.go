@@ -130,6 +130,32 @@ func TestEveryFieldHasItsFlag(t *testing.T) {
 	}
 }
 
+// The memory of all requests admits a largest body and a largest fetch.
+func TestLimitsFitIntoTheMemoryOfRequests(t *testing.T) {
+	for _, tc := range []struct {
+		args  []string
+		fetch Bytes  // what a fetch may ask for
+		fault string // in its place
+	}{
+		{nil, 16 << 20, ""},
+		{[]string{"--max-fetch-bytes", "128MiB"}, 128 << 20, ""},
+		{[]string{"--max-fetch-bytes", "129MiB"}, 0, "max-fetch-bytes: 129MiB is more than a quarter of max-in-flight-bytes, 128MiB: answers get no more; lower it, or raise max-in-flight-bytes to 516MiB"},
+		{[]string{"--max-fetch-bytes", "512MiB", "--max-in-flight-bytes", "2GiB"}, 512 << 20, ""},
+		{[]string{"--max-in-flight-bytes", "4MiB", "--max-body-bytes", "1MiB", "--max-module-bytes", "1MiB"}, 1 << 20, ""},
+		{[]string{"--max-in-flight-bytes", "64MiB", "--max-fetch-bytes", "16MiB"}, 16 << 20, ""},
+		{[]string{"--max-in-flight-bytes", "63MiB"}, 0, "max-in-flight-bytes: 63MiB must be at least 64MiB: half of it is for bodies, and the largest, 32MiB, needs 32MiB"},
+		{[]string{"--max-module-bytes", "33MiB", "--max-in-flight-bytes", "127MiB"}, 0, "the largest, 33MiB, needs 64MiB"},
+	} {
+		got, err := load(t, "", tc.args...)
+		switch {
+		case tc.fault == "" && (err != nil || got.MaxFetchBytes != tc.fetch):
+			t.Errorf("%v: a fetch may ask for %v instead of %v, %v", tc.args, got.MaxFetchBytes, tc.fetch, err)
+		case tc.fault != "" && (err == nil || !strings.Contains(err.Error(), tc.fault)):
+			t.Errorf("%v: error %v, want one with %q", tc.args, err, tc.fault)
+		}
+	}
+}
+
 func TestBytes(t *testing.T) {
 	for text, want := range map[string]Bytes{"0": 0, "1048576": 1 << 20, "64MiB": 64 << 20, "1 KB": 1000, "3GiB": 3 << 30} {
 		var b Bytes

@@ -56,6 +56,10 @@ func Load(f *pflag.FlagSet, name string) (Config, error) {
 	if err := k.UnmarshalWithConf("", &c, koanf.UnmarshalConf{Tag: "koanf"}); err != nil {
 		return c, fmt.Errorf("configuration: %w", err)
 	}
+	if !k.Exists("max-fetch-bytes") {
+		// Little memory is reason enough for small answers: only a size that was asked for is a fault.
+		c.MaxFetchBytes = min(c.MaxFetchBytes, c.answerBytes())
+	}
 	return c, c.Validate()
 }
 
