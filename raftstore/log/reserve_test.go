@@ -288,6 +288,50 @@ func TestConcurrentReservationsFit(t *testing.T) {
 	}
 }
 
+// TestReservedAppendsFitUnderLoad reserves, appends and releases from many sides until the disk is full: an
+// append that was reserved never finds it full.
+func TestReservedAppendsFitUnderLoad(t *testing.T) {
+	for round := range 100 {
+		l := openLog(t, vfs.NewMem(vfs.WithCapacity(int64(100+round)<<10)), Options{SegmentBytes: 32 << 10})
+		var order sync.Mutex // of the entries
+		index := uint64(0)
+		appendOne := func(size int) error {
+			order.Lock()
+			defer order.Unlock()
+			entry := command(index+1, 1, testBatch(1, 1, size, byte(index)))
+			if err := l.StoreLog(entry); err != nil {
+				return err
+			}
+			index++
+			return nil
+		}
+		var writers sync.WaitGroup
+		for w := range 8 {
+			writers.Go(func() {
+				for size := 100 + 397*w; ; size = 1 + (size*7)%3000 {
+					n := 61 + size
+					if err := l.Reserve(n); err != nil {
+						if !errors.Is(err, ErrDiskFull) {
+							t.Errorf("round %d: reserve: %v", round, err)
+						}
+						return
+					}
+					err := appendOne(size)
+					l.Release(n)
+					if err != nil {
+						t.Errorf("round %d: an append that was reserved: %v", round, err)
+						return
+					}
+				}
+			})
+		}
+		writers.Wait()
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func keptBytes(r *Recycler) int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
