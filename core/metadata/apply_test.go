@@ -191,6 +191,12 @@ func TestViewCommands(t *testing.T) {
 		{name: "put view of a view", command: PutView{Name: "v", Topic: "orders-view", Stages: stage("redact")}, refused: errcode.ViewReadOnly},
 		{name: "put view that may reject", command: PutView{Name: "v", Topic: "orders", Stages: []Stage{{Module: "redact", OnError: abi.OnErrorReject}}}, refused: errcode.InvalidPipeline},
 		{name: "put view of no topic", command: PutView{Name: "v", Topic: "none", Stages: stage("redact")}, refused: errcode.UnknownTopicOrPartition},
+		{name: "put first view", command: PutView{Name: "v", Topic: "clean", Stages: stage("redact"), Expected: ptr(uint64(0))}, check: func(_ *Image, r Result) bool { return r.Created }},
+		{name: "replace view of a version", command: PutView{Name: "orders-view", Topic: "clean", Stages: stage("redact"), Expected: ptr(uint64(1))}, check: func(_ *Image, r Result) bool { return r.View.Version == 2 }},
+		{name: "put view past another change", command: PutView{Name: "orders-view", Topic: "clean", Stages: stage("redact"), Expected: ptr(uint64(0))}, refused: errcode.VersionConflict},
+		{name: "put view as it is past another change", command: PutView{Name: "orders-view", Topic: "orders", Stages: stage("redact"), Expected: ptr(uint64(7))}, refused: errcode.VersionConflict},
+		{name: "delete view past another change", command: DeleteView{Name: "orders-view", Expected: ptr(uint64(7))}, refused: errcode.VersionConflict},
+		{name: "delete view of a version that is gone", command: DeleteView{Name: "none", Expected: ptr(uint64(1))}, refused: errcode.VersionConflict},
 		{name: "delete view", command: DeleteView{Name: "orders-view"}, check: func(i *Image, _ Result) bool { return i.View("orders-view") == nil }},
 		{name: "delete no view", command: DeleteView{Name: "orders"}, refused: errcode.UnknownView},
 	})
@@ -213,6 +219,10 @@ func TestDerivationCommands(t *testing.T) {
 		{name: "put derivation of a view", command: PutDerivation{Name: "d", Topic: "orders-view", Output: "dead", Stages: stage("redact")}, refused: errcode.ViewReadOnly},
 		{name: "put derivation into no topic", command: PutDerivation{Name: "d", Topic: "clean", Output: "none", Stages: stage("redact")}, refused: errcode.UnknownTopicOrPartition},
 		{name: "put derivation with bad name", command: PutDerivation{Name: "", Topic: "clean", Output: "dead", Stages: stage("redact")}, refused: errcode.InvalidRequest},
+		{name: "put first derivation", command: PutDerivation{Name: "d", Topic: "clean", Output: "dead", Stages: stage("redact"), Expected: ptr(uint64(0))}, check: func(_ *Image, r Result) bool { return r.Created }},
+		{name: "put derivation past another change", command: PutDerivation{Name: "copy", Topic: "orders", Output: "clean", Stages: stage("redact@1"), Expected: ptr(uint64(0))}, refused: errcode.VersionConflict},
+		{name: "delete derivation past another change", command: DeleteDerivation{Name: "copy", Expected: ptr(uint64(7))}, refused: errcode.VersionConflict},
+		{name: "delete derivation of a version", command: DeleteDerivation{Name: "copy", Expected: ptr(uint64(1))}, check: func(i *Image, _ Result) bool { return i.Derivation("copy") == nil }},
 		{name: "delete derivation", command: DeleteDerivation{Name: "copy"}, check: func(i *Image, _ Result) bool { return i.Derivation("copy") == nil }},
 		{name: "delete no derivation", command: DeleteDerivation{Name: "none"}, refused: errcode.UnknownDerivation},
 	})

@@ -10,6 +10,9 @@ import (
 
 func (c PutView) apply(next *Image, at time.Time) (Result, error) {
 	old := next.views[c.Name]
+	if err := expectVersion("view "+c.Name, c.Expected, viewVersion(old)); err != nil {
+		return Result{}, err
+	}
 	if old == nil {
 		if err := next.checkNewName("view", c.Name); err != nil {
 			return Result{}, err
@@ -32,11 +35,22 @@ func (c PutView) apply(next *Image, at time.Time) (Result, error) {
 
 func (c DeleteView) apply(next *Image, _ time.Time) (Result, error) {
 	v := next.views[c.Name]
+	if err := expectVersion("view "+c.Name, c.Expected, viewVersion(v)); err != nil {
+		return Result{}, err
+	}
 	if v == nil {
 		return Result{}, errcode.New(errcode.UnknownView, "there is no view %q", clip(c.Name))
 	}
 	next.views = without(next.views, c.Name)
 	return Result{Changed: true, View: v}, nil
+}
+
+// viewVersion is 0 when there is no view.
+func viewVersion(v *View) uint64 {
+	if v == nil {
+		return 0
+	}
+	return v.Version
 }
 
 // Where a new derivation begins.
@@ -55,6 +69,9 @@ func (c PutDerivation) apply(next *Image, at time.Time) (Result, error) {
 		}
 	}
 	old := next.derivations[c.Name]
+	if err := expectVersion("derivation "+c.Name, c.Expected, derivationVersion(old)); err != nil {
+		return Result{}, err
+	}
 	start, err := c.startFrom(old)
 	if err != nil {
 		return Result{}, err
@@ -137,9 +154,20 @@ func destinations(d *Derivation) []string {
 
 func (c DeleteDerivation) apply(next *Image, _ time.Time) (Result, error) {
 	d := next.derivations[c.Name]
+	if err := expectVersion("derivation "+c.Name, c.Expected, derivationVersion(d)); err != nil {
+		return Result{}, err
+	}
 	if d == nil {
 		return Result{}, errcode.New(errcode.UnknownDerivation, "there is no derivation %q", clip(c.Name))
 	}
 	next.derivations = without(next.derivations, c.Name)
 	return Result{Changed: true, Derivation: d}, nil
+}
+
+// derivationVersion is 0 when there is no derivation.
+func derivationVersion(d *Derivation) uint64 {
+	if d == nil {
+		return 0
+	}
+	return d.Version
 }

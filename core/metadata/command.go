@@ -16,7 +16,8 @@ const MaxCommandBytes = 1 << 20
 // Command is a change to the metadata, not yet carried out. The implementations are the structs of
 // this package; they are plain data and hold no clock.
 type Command interface {
-	// kind is the command's type in the envelope and its newest version.
+	// kind is the command's type in the envelope and the version of its encoding: the oldest that says
+	// all of it, so that brokers of versions before read what they can carry out.
 	kind() (name string, version int)
 	// apply changes next, which is the caller's own, at the time at. It refuses with an
 	// *errcode.Error, and next is then thrown away. It must copy what it keeps of the command.
@@ -76,14 +77,16 @@ type DeletePipeline struct {
 
 // PutView makes or replaces a view.
 type PutView struct {
-	Name   string  `json:"name"`
-	Topic  string  `json:"topic"`
-	Stages []Stage `json:"stages"`
+	Name     string  `json:"name"`
+	Topic    string  `json:"topic"`
+	Stages   []Stage `json:"stages"`
+	Expected *uint64 `json:"expected,omitempty"` // as in SetPipeline
 }
 
 // DeleteView removes a view.
 type DeleteView struct {
-	Name string `json:"name"`
+	Name     string  `json:"name"`
+	Expected *uint64 `json:"expected,omitempty"` // as in SetPipeline
 }
 
 // PutDerivation makes a derivation, or replaces an existing one's stages. Its topic, output and start
@@ -94,11 +97,13 @@ type PutDerivation struct {
 	Output    string  `json:"output"`
 	StartFrom string  `json:"start_from,omitempty"` // "earliest" (default) or "latest"
 	Stages    []Stage `json:"stages"`
+	Expected  *uint64 `json:"expected,omitempty"` // as in SetPipeline
 }
 
 // DeleteDerivation removes a derivation.
 type DeleteDerivation struct {
-	Name string `json:"name"`
+	Name     string  `json:"name"`
+	Expected *uint64 `json:"expected,omitempty"` // as in SetPipeline
 }
 
 // AllocateProducerIDs takes a block of producer ids that nobody else will ever get.
@@ -124,12 +129,20 @@ func (AddModule) kind() (string, int)           { return "add_module", 1 }
 func (DeleteModule) kind() (string, int)        { return "delete_module", 1 }
 func (SetPipeline) kind() (string, int)         { return "set_pipeline", 1 }
 func (DeletePipeline) kind() (string, int)      { return "delete_pipeline", 1 }
-func (PutView) kind() (string, int)             { return "put_view", 1 }
-func (DeleteView) kind() (string, int)          { return "delete_view", 1 }
-func (PutDerivation) kind() (string, int)       { return "put_derivation", 1 }
-func (DeleteDerivation) kind() (string, int)    { return "delete_derivation", 1 }
+func (c PutView) kind() (string, int)           { return "put_view", conditional(c.Expected) }
+func (c DeleteView) kind() (string, int)        { return "delete_view", conditional(c.Expected) }
+func (c PutDerivation) kind() (string, int)     { return "put_derivation", conditional(c.Expected) }
+func (c DeleteDerivation) kind() (string, int)  { return "delete_derivation", conditional(c.Expected) }
 func (AllocateProducerIDs) kind() (string, int) { return "allocate_producer_ids", 1 }
 func (SetClusterInfo) kind() (string, int)      { return "set_cluster_info", 1 }
+
+// conditional is the version of a command that got its Expected later: 2 when it is set.
+func conditional(expected *uint64) int {
+	if expected != nil {
+		return 2
+	}
+	return 1
+}
 
 // decoders read the data of every command that this version knows.
 var decoders = map[string]func([]byte) (Command, error){
@@ -147,6 +160,9 @@ var decoders = map[string]func([]byte) (Command, error){
 	"allocate_producer_ids": decodeAs[AllocateProducerIDs],
 	"set_cluster_info":      decodeAs[SetClusterInfo],
 }
+
+// newest are the versions of the commands that have more than one.
+var newest = map[string]int{"put_view": 2, "delete_view": 2, "put_derivation": 2, "delete_derivation": 2}
 
 func decodeAs[C Command](data []byte) (Command, error) {
 	var c C
@@ -206,12 +222,15 @@ func DecodeEntry(data []byte) (Entry, error) {
 	if !known {
 		return Entry{}, errcode.New(errcode.UnsupportedVersion, "metadata command %q is not known to this version of the broker", clip(env.Type))
 	}
-	if env.Version != 1 {
+	if env.Version < 1 || env.Version > max(1, newest[env.Type]) {
 		return Entry{}, errcode.New(errcode.UnsupportedVersion, "version %d of metadata command %s is not known to this version of the broker", env.Version, env.Type)
 	}
 	command, err := decode(env.Data)
 	if err != nil {
 		return Entry{}, errcode.New(errcode.InvalidRequest, "decode metadata command %s: %w", env.Type, err)
+	}
+	if _, version := command.kind(); version != env.Version {
+		return Entry{}, errcode.New(errcode.UnsupportedVersion, "metadata command %s says that it is of version %d, and is of version %d", env.Type, env.Version, version)
 	}
 	return Entry{env.At, command}, nil
 }

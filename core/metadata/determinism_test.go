@@ -61,15 +61,15 @@ func drawCommand(t *rapid.T) Command {
 	case 8:
 		return DeletePipeline{Topic: topic.Draw(t, "topic"), Expected: expected()}
 	case 9:
-		return PutView{Name: name.Draw(t, "name"), Topic: topic.Draw(t, "topic"), Stages: drawStages(t)}
+		return PutView{Name: name.Draw(t, "name"), Topic: topic.Draw(t, "topic"), Stages: drawStages(t), Expected: expected()}
 	case 10:
-		return DeleteView{Name: name.Draw(t, "name")}
+		return DeleteView{Name: name.Draw(t, "name"), Expected: expected()}
 	case 11:
-		return PutDerivation{Name: name.Draw(t, "name"), Topic: topic.Draw(t, "topic"), Output: topic.Draw(t, "output"), Stages: drawStages(t)}
+		return PutDerivation{Name: name.Draw(t, "name"), Topic: topic.Draw(t, "topic"), Output: topic.Draw(t, "output"), Stages: drawStages(t), Expected: expected()}
 	default:
 		return rapid.SampledFrom([]Command{
 			AllocateProducerIDs{Count: 3}, SetClusterInfo{ClusterID: "x"}, SetClusterInfo{ClusterID: "y"},
-			DeleteDerivation{Name: "v"}, DeleteDerivation{Name: "w"},
+			DeleteDerivation{Name: "v"}, DeleteDerivation{Name: "w", Expected: expected()},
 		}).Draw(t, "other")
 	}
 }

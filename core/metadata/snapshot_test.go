@@ -140,7 +140,11 @@ func TestCommandGolden(t *testing.T) {
 	commands := append(worldCommands(),
 		AlterTopic{Name: "orders", Partitions: 4, Config: map[string]*string{"flush": nil, "retention.ms": ptr("1")}},
 		DeleteTopic{Name: "x"}, DeleteModule{Name: "m", Version: 2}, DeletePipeline{Topic: "t", Expected: ptr(uint64(3))},
-		DeleteView{Name: "v"}, DeleteDerivation{Name: "d"})
+		DeleteView{Name: "v"}, DeleteDerivation{Name: "d"},
+		PutView{Name: "v", Topic: "t", Stages: []Stage{{Module: "m", Version: 1}}, Expected: ptr(uint64(0))},
+		DeleteView{Name: "v", Expected: ptr(uint64(3))},
+		PutDerivation{Name: "d", Topic: "t", Output: "u", Stages: []Stage{{Module: "m", Version: 1}}, Expected: ptr(uint64(3))},
+		DeleteDerivation{Name: "d", Expected: ptr(uint64(4))})
 	var lines bytes.Buffer
 	seen := map[string]bool{}
 	for _, c := range commands {
@@ -184,6 +188,9 @@ func TestDecodeEntryRefuses(t *testing.T) {
 		{"not JSON", "hello", errcode.InvalidRequest},
 		{"unknown type", `{"type":"fly","v":1,` + at + `,"data":{}}`, errcode.UnsupportedVersion},
 		{"newer version", `{"type":"delete_view","v":2,` + at + `,"data":{"name":"v"}}`, errcode.UnsupportedVersion},
+		{"version beyond the newest", `{"type":"delete_view","v":3,` + at + `,"data":{"name":"v","more":1}}`, errcode.UnsupportedVersion},
+		{"newer version of a command with one", `{"type":"delete_topic","v":2,` + at + `,"data":{"name":"v","more":1}}`, errcode.UnsupportedVersion},
+		{"version too low for its members", `{"type":"delete_view","v":1,` + at + `,"data":{"name":"v","expected":1}}`, errcode.UnsupportedVersion},
 		{"no version", `{"type":"delete_view",` + at + `,"data":{"name":"v"}}`, errcode.UnsupportedVersion},
 		{"unknown member", `{"type":"delete_view","v":1,` + at + `,"data":{"name":"v","soul":1}}`, errcode.InvalidRequest},
 		{"unknown member outside", `{"type":"delete_view","v":1,"x":1,` + at + `,"data":{"name":"v"}}`, errcode.InvalidRequest},
