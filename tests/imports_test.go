@@ -71,7 +71,7 @@ var layers = map[string][]string{
 }
 
 // kits help tests; nothing that is shipped imports them.
-var kits = []string{"core/record/recordtest", "raftstore/vfs/vfstest", "sdk/conformance", "sdk/go/wasmilltest", "wasm/wasmtest"}
+var kits = []string{"core/httpapi/apitest", "core/record/recordtest", "raftstore/vfs/vfstest", "sdk/conformance", "sdk/go/wasmilltest", "wasm/wasmtest"}
 
 // inTests is what the tests of a layer may import besides what the layer itself can reach: guests are
 // tried out in the engine that will run them, and groups run over the stores.

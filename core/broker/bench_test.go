@@ -61,12 +61,12 @@ func usePipeline(b *testing.B, br *broker.Broker, guest string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if _, err := br.PutModule(b.Context(), "filter", wasm); err != nil {
+	if _, _, err := br.PutModule(b.Context(), "filter", wasm); err != nil {
 		b.Fatal(err)
 	}
-	_, err = br.SetPipeline(b.Context(), "load", api.PipelineSpec{Stages: []api.Stage{
+	_, _, err = br.SetPipeline(b.Context(), "load", api.PipelineSpec{Stages: []api.Stage{
 		{Module: "filter", Config: json.RawMessage(`{"contains": "\"level\":\"error\""}`)},
-	}})
+	}}, nil)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -123,7 +123,7 @@ func (c *catalog) source(name string) (*topicState, *view, error) {
 
 func unknownTopic(name string) error {
 	return errcode.New(errcode.UnknownTopicOrPartition,
-		"there is no topic or view %q; create it first (`wasmill topic create %s`)", name, name)
+		"there is no topic or view %q; create a topic first with POST /v1/topics", name)
 }
 
 // states are all topics as they are now, in no order.

@@ -46,10 +46,10 @@ func TestCloseUnderLoad(t *testing.T) {
 	createTopic(t, b, "copies", 2)
 	stage := commands(t, b)
 	setPipeline(t, b, "orders", stage)
-	if _, err := b.PutView(t.Context(), "seen", api.ViewSpec{Topic: "orders", Stages: []api.Stage{stage}}); err != nil {
+	if _, _, err := b.PutView(t.Context(), "seen", api.ViewSpec{Topic: "orders", Stages: []api.Stage{stage}}, nil); err != nil {
 		t.Fatal(err)
 	}
-	_, err := b.PutDerivation(t.Context(), "copy", api.DerivationSpec{Topic: "orders", Output: "copies", Stages: []api.Stage{stage}})
+	_, _, err := b.PutDerivation(t.Context(), "copy", api.DerivationSpec{Topic: "orders", Output: "copies", Stages: []api.Stage{stage}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,19 +9,21 @@ import (
 	"github.com/wasmill/wasmill/wasm/abi"
 )
 
-// PutDerivation makes a derivation or changes its stages.
-func (b *Broker) PutDerivation(ctx context.Context, name string, spec api.DerivationSpec) (*api.Derivation, error) {
+// PutDerivation makes a derivation or changes its stages; expected and created are as in SetPipeline.
+func (b *Broker) PutDerivation(ctx context.Context, name string, spec api.DerivationSpec, expected *uint64) (d *api.Derivation, created bool, err error) {
 	stages := storedStages(spec.Stages)
 	if err := b.checkStages(ctx, abi.PlaceDerivation, spec.Topic, stages); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	_, err := b.propose(ctx, metadata.PutDerivation{
+	r, err := b.propose(ctx, metadata.PutDerivation{
 		Name: name, Topic: spec.Topic, Output: spec.Output, StartFrom: spec.StartFrom, Stages: stages,
+		Expected: expected,
 	}, "")
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return b.Derivation(ctx, name)
+	d, err = b.Derivation(ctx, name)
+	return d, r.Created, err
 }
 
 // Derivations lists the derivations by name with their progress.
@@ -37,15 +39,15 @@ func (b *Broker) Derivations(context.Context) ([]api.Derivation, error) {
 func (b *Broker) Derivation(_ context.Context, name string) (*api.Derivation, error) {
 	m := b.meta.Image().Derivation(name)
 	if m == nil {
-		return nil, errcode.New(errcode.UnknownDerivation, "there is no derivation %q; `wasmill derive list` shows them", name)
+		return nil, errcode.New(errcode.UnknownDerivation, "there is no derivation %q; GET /v1/derivations lists them", name)
 	}
 	info := b.describeDerivation(m)
 	return &info, nil
 }
 
-// DeleteDerivation stops and forgets a derivation; what it wrote stays.
-func (b *Broker) DeleteDerivation(ctx context.Context, name string) error {
-	_, err := b.propose(ctx, metadata.DeleteDerivation{Name: name}, "")
+// DeleteDerivation stops and forgets a derivation; what it wrote stays. expected is as in SetPipeline.
+func (b *Broker) DeleteDerivation(ctx context.Context, name string, expected *uint64) error {
+	_, err := b.propose(ctx, metadata.DeleteDerivation{Name: name, Expected: expected}, "")
 	return err
 }
 

@@ -53,7 +53,7 @@ func TestDerivationExactlyOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	derivation := api.DerivationSpec{Topic: "source", Output: "derived", Stages: []api.Stage{commands(t, b)}}
-	if _, err := b.PutDerivation(t.Context(), "d", derivation); err != nil {
+	if _, _, err := b.PutDerivation(t.Context(), "d", derivation, nil); err != nil {
 		t.Fatal(err)
 	}
 	// Whichever comes first, the parts of the stretch that have room get there, whole.
@@ -124,7 +124,7 @@ func TestDerivationStartsAndStops(t *testing.T) {
 	put := func(stages ...api.Stage) {
 		t.Helper()
 		d := api.DerivationSpec{Topic: "source", Output: "derived", StartFrom: api.StartLatest, Stages: stages}
-		if _, err := b.PutDerivation(t.Context(), "d", d); err != nil {
+		if _, _, err := b.PutDerivation(t.Context(), "d", d, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -139,7 +139,7 @@ func TestDerivationStartsAndStops(t *testing.T) {
 	}
 	produce(t, b, "source", 1, "e3xx")
 	wantValues(t, readN(t, b, "derived", 0, 3), "e1", "e2", "e3")
-	if err := b.DeleteDerivation(t.Context(), "d"); err != nil {
+	if err := b.DeleteDerivation(t.Context(), "d", nil); err != nil {
 		t.Fatal(err)
 	}
 	produce(t, b, "source", 0, "k after")

@@ -10,16 +10,16 @@ import (
 
 // PutModule stores a module and gives it the name's next version; the same bytes as the newest
 // version's get that version again. The module is compiled before it gets one, so that a version that
-// exists also runs.
-func (b *Broker) PutModule(ctx context.Context, name string, wasm []byte) (*api.Module, error) {
+// exists also runs. created is whether there is a new version.
+func (b *Broker) PutModule(ctx context.Context, name string, wasm []byte) (m *api.Module, created bool, err error) {
 	compiled, err := b.engine.Compile(ctx, wasm)
 	if err != nil {
-		return nil, errcode.New(errcode.InvalidModule, "module %q: %w", name, err)
+		return nil, false, errcode.New(errcode.InvalidModule, "module %q: %w", name, err)
 	}
 	info := compiled.Info()
 	compiled.Release()
 	if err := b.needRoom(changeRoom + int64(len(wasm))); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	var r metadata.Result
 	var refused error // by the metadata; other errors are the store's
@@ -30,12 +30,12 @@ func (b *Broker) PutModule(ctx context.Context, name string, wasm []byte) (*api.
 		return refused
 	})
 	if refused != nil {
-		return nil, refused
+		return nil, false, refused
 	}
 	if err != nil {
-		return nil, storageError(err)
+		return nil, false, storageError(err)
 	}
-	return moduleShape(r.Module), nil
+	return moduleShape(r.Module), r.Created, nil
 }
 
 // Modules lists the newest version of every module.
@@ -49,9 +49,9 @@ func (b *Broker) Module(_ context.Context, name string, version int) (*api.Modul
 		return moduleShape(m), nil
 	}
 	if version == 0 {
-		return nil, errcode.New(errcode.UnknownModule, "there is no module %q; push it first (`wasmill module push %s FILE`)", name, name)
+		return nil, errcode.New(errcode.UnknownModule, "there is no module %q; upload it first with PUT /v1/modules/%s", name, name)
 	}
-	return nil, errcode.New(errcode.UnknownModule, "module %q has no version %d; `wasmill module show %s` lists them", name, version, name)
+	return nil, errcode.New(errcode.UnknownModule, "module %q has no version %d; GET /v1/modules/%s/versions lists them", name, version, name)
 }
 
 // ModuleVersions lists a module's versions, oldest first.

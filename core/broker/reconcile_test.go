@@ -21,7 +21,7 @@ import (
 
 func setPipeline(t testing.TB, b *broker.Broker, topic string, stages ...api.Stage) {
 	t.Helper()
-	if _, err := b.SetPipeline(t.Context(), topic, api.PipelineSpec{Stages: stages}); err != nil {
+	if _, _, err := b.SetPipeline(t.Context(), topic, api.PipelineSpec{Stages: stages}, nil); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -36,10 +36,10 @@ func TestPipelineThatCannotBeLoaded(t *testing.T) {
 	createTopic(t, b, "plain", 1)
 	stage := commands(t, b)
 	setPipeline(t, b, "checked", stage)
-	if _, err := b.PutView(t.Context(), "seen", api.ViewSpec{Topic: "checked", Stages: []api.Stage{stage}}); err != nil {
+	if _, _, err := b.PutView(t.Context(), "seen", api.ViewSpec{Topic: "checked", Stages: []api.Stage{stage}}, nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.PutDerivation(t.Context(), "d", api.DerivationSpec{Topic: "checked", Output: "derived", Stages: []api.Stage{stage}}); err != nil {
+	if _, _, err := b.PutDerivation(t.Context(), "d", api.DerivationSpec{Topic: "checked", Output: "derived", Stages: []api.Stage{stage}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	produce(t, b, "checked", 0, "keep", "drop")
@@ -125,7 +125,7 @@ func TestRequestsSeeOneVersion(t *testing.T) {
 	produce(t, b, "source", 0, slices.Repeat([]string{"eexx"}, 20)...)
 	install := func(i int) {
 		setPipeline(t, b, "orders", versions[i%2]...)
-		if _, err := b.PutView(t.Context(), "seen", api.ViewSpec{Topic: "source", Stages: versions[i%2]}); err != nil {
+		if _, _, err := b.PutView(t.Context(), "seen", api.ViewSpec{Topic: "source", Stages: versions[i%2]}, nil); err != nil {
 			t.Error(err)
 		}
 	}
@@ -180,7 +180,7 @@ func TestPartitionsAddedUnderLoad(t *testing.T) {
 	b := open(t, t.TempDir())
 	createTopic(t, b, "orders", 1)
 	createTopic(t, b, "copies", 1)
-	_, err := b.PutDerivation(t.Context(), "copy", api.DerivationSpec{Topic: "orders", Output: "copies", Stages: []api.Stage{commands(t, b)}})
+	_, _, err := b.PutDerivation(t.Context(), "copy", api.DerivationSpec{Topic: "orders", Output: "copies", Stages: []api.Stage{commands(t, b)}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

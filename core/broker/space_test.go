@@ -48,11 +48,11 @@ func TestMetadataOnAFullDisk(t *testing.T) {
 			return err
 		},
 		"push a module": func() error {
-			_, err := b.PutModule(t.Context(), "identity", wasmtest.Identity())
+			_, _, err := b.PutModule(t.Context(), "identity", wasmtest.Identity())
 			return err
 		},
 		"set a pipeline": func() error {
-			_, err := b.SetPipeline(t.Context(), "orders", api.PipelineSpec{Stages: []api.Stage{stage}})
+			_, _, err := b.SetPipeline(t.Context(), "orders", api.PipelineSpec{Stages: []api.Stage{stage}}, nil)
 			return err
 		},
 		"allocate a producer id": func() error {

@@ -15,7 +15,7 @@ import (
 // push stores a module and returns a stage of it.
 func push(t testing.TB, b *broker.Broker, name string, wasm []byte) api.Stage {
 	t.Helper()
-	m, err := b.PutModule(t.Context(), name, wasm)
+	m, _, err := b.PutModule(t.Context(), name, wasm)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func TestViewShowsWhatThePipelineLeaves(t *testing.T) {
 	createTopic(t, b, "orders", 1)
 	produce(t, b, "orders", 0, "keep", "drop", "emitx", "t", "keep too")
 	produce(t, b, "orders", 0, "d")
-	if _, err := b.PutView(t.Context(), "seen", api.ViewSpec{Topic: "orders", Stages: []api.Stage{commands(t, b)}}); err != nil {
+	if _, _, err := b.PutView(t.Context(), "seen", api.ViewSpec{Topic: "orders", Stages: []api.Stage{commands(t, b)}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	got, next := read(t, b, "seen", 0, 0)
@@ -68,7 +68,7 @@ func TestViewShowsWhatThePipelineLeaves(t *testing.T) {
 	wantValues(t, got, "keep", "drop", "emitx", "t", "keep too", "d")
 	_, err := b.ProduceBatches(t.Context(), "seen", 0, batch(t, "a"))
 	wantCode(t, err, errcode.ViewReadOnly)
-	if err := b.DeleteView(t.Context(), "seen"); err != nil {
+	if err := b.DeleteView(t.Context(), "seen", nil); err != nil {
 		t.Fatal(err)
 	}
 	resp, err := b.Fetch(t.Context(), fetchOf("seen", 0, 0))
@@ -92,7 +92,7 @@ func TestViewAnswersKeepTheirBytes(t *testing.T) {
 		name := fmt.Sprint("topic", i)
 		createTopic(t, b, name, 1)
 		produce(t, b, name, 0, fmt.Sprint("value of ", i))
-		if _, err := b.PutView(t.Context(), "view-of-"+name, api.ViewSpec{Topic: name, Stages: []api.Stage{stage}}); err != nil {
+		if _, _, err := b.PutView(t.Context(), "view-of-"+name, api.ViewSpec{Topic: name, Stages: []api.Stage{stage}}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -123,7 +123,7 @@ func TestAdHocPipeline(t *testing.T) {
 	createTopic(t, b, "orders", 1)
 	produce(t, b, "orders", 0, "ed", "keep", "d", "ekeepx")
 	stage := commands(t, b)
-	if _, err := b.PutView(t.Context(), "seen", api.ViewSpec{Topic: "orders", Stages: []api.Stage{stage}}); err != nil {
+	if _, _, err := b.PutView(t.Context(), "seen", api.ViewSpec{Topic: "orders", Stages: []api.Stage{stage}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	fetch := func(topic string, stages ...api.Stage) broker.FetchedPartition {

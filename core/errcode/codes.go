@@ -113,7 +113,7 @@ var table = []Info{
 	{MethodNotAllowed, "METHOD_NOT_ALLOWED", false, http.StatusMethodNotAllowed, "The resource does not take this HTTP method; Allow names those that it takes."},
 	{NotFound, "NOT_FOUND", false, http.StatusNotFound, "There is nothing at this address."},
 	{DecompressionTooLarge, "DECOMPRESSION_TOO_LARGE", false, http.StatusRequestEntityTooLarge, "Compressed records would unpack to more than the broker allows."},
-	{VersionConflict, "VERSION_CONFLICT", false, http.StatusConflict, "Someone else changed it since the version that the request names; read it again."},
+	{VersionConflict, "VERSION_CONFLICT", false, http.StatusPreconditionFailed, "Someone else changed it since the version that the request names; read it again."},
 	{TopicInUse, "TOPIC_IN_USE", false, http.StatusConflict, "Views, derivations or pipelines name the topic; the answer lists them."},
 }
 

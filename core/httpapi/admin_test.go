@@ -105,9 +105,14 @@ func TestModuleCalls(t *testing.T) {
 
 func TestTransformCalls(t *testing.T) {
 	ts := serve(t, Options{})
-	stages := `"stages":[{"module":"redact@2","config":{"k":[1]},"on_error":"dead_letter","dead_letter_topic":"d"}]`
+	ts.want(http.StatusCreated, ts.post("/v1/topics", mediaJSON, `{"name":"d"}`))
+	ts.want(http.StatusCreated, ts.post("/v1/topics", mediaJSON, `{"name":"o"}`))
+	ts.want(http.StatusCreated, ts.put("/v1/modules/redact", mediaWasm, "\x00asm one"))
+	ts.want(http.StatusCreated, ts.put("/v1/modules/redact", mediaWasm, "\x00asm two"))
+	stages := `"stages":[{"module":"redact","version":2,"config":{"k":[1]},"on_error":"dead_letter","dead_letter_topic":"d"}]`
+	other := `"stages":[{"module":"redact@1","on_error":"drop"}]`
 	ts.wantCode(errcode.NotFound, ts.get("/v1/topics/t/pipeline"))
-	ts.want(http.StatusCreated, ts.put("/v1/topics/t/pipeline", mediaJSON, "{"+stages+"}"))
+	ts.want(http.StatusCreated, ts.put("/v1/topics/t/pipeline", mediaJSON, "{"+other+"}"))
 	a := ts.want(http.StatusOK, ts.put("/v1/topics/t/pipeline", mediaJSON, "{"+stages+"}"))
 	if !bytes.Contains(a.body, []byte(stages)) || !bytes.Contains(a.body, []byte(`"version":2`)) {
 		t.Errorf("answer %s", a.body)
@@ -121,8 +126,8 @@ func TestTransformCalls(t *testing.T) {
 		path, list, body string
 		code             errcode.Code
 	}{
-		{"/v1/views/x", "views", `{"topic":"t",` + stages + "}", errcode.UnknownView},
-		{"/v1/derivations/x", "derivations", `{"topic":"t","output":"o","start_from":"latest",` + stages + "}", errcode.UnknownDerivation},
+		{"/v1/views/x", "views", `{"topic":"t",` + other + "}", errcode.UnknownView},
+		{"/v1/derivations/x", "derivations", `{"topic":"t","output":"o","start_from":"latest",` + other + "}", errcode.UnknownDerivation},
 	} {
 		ts.wantCode(c.code, ts.get(c.path))
 		ts.want(http.StatusCreated, ts.put(c.path, mediaJSON, c.body))

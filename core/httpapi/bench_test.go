@@ -10,12 +10,13 @@ import (
 	"github.com/valyala/fasthttp/fasthttputil"
 
 	"github.com/wasmill/wasmill/core/broker"
+	"github.com/wasmill/wasmill/core/httpapi/apitest"
 	"github.com/wasmill/wasmill/core/record"
 )
 
 // still is a broker that does nothing: what is measured is the way to it and back.
 type still struct {
-	*model
+	*apitest.Fake
 	produced broker.ProduceResult
 	fetched  []broker.FetchedPartition
 }
@@ -51,7 +52,7 @@ func benchBatch(b *testing.B) []byte {
 func connection(b *testing.B, request *fasthttp.Request) func() {
 	raw := benchBatch(b)
 	s, err := New(Options{}, &still{
-		model:    newModel(),
+		Fake:     apitest.NewFake(),
 		produced: broker.ProduceResult{Topic: "t", Partitions: []broker.ProducedPartition{{Partition: 3, BaseOffset: 123456, Count: 64}}},
 		fetched:  []broker.FetchedPartition{{Topic: "t", Partition: 3, Batches: raw, HighWatermark: 64, NextOffset: 64}},
 	})

@@ -45,7 +45,8 @@ type Topics interface {
 
 // Modules is module administration. Version 0 is the newest, or all of them for DeleteModule.
 type Modules interface {
-	PutModule(ctx context.Context, name string, wasm []byte) (*api.Module, error)
+	// PutModule also says whether the bytes made a new version.
+	PutModule(ctx context.Context, name string, wasm []byte) (m *api.Module, created bool, err error)
 	Modules(ctx context.Context) ([]api.Module, error)
 	Module(ctx context.Context, name string, version int) (*api.Module, error)
 	ModuleVersions(ctx context.Context, name string) ([]api.Module, error)
@@ -54,19 +55,21 @@ type Modules interface {
 	DryRun(ctx context.Context, name string, version int, req broker.DryRunRequest) (*broker.DryRunResult, error)
 }
 
-// Transforms is the administration of write pipelines, views and derivations.
+// Transforms is the administration of write pipelines, views and derivations. expected is the version
+// that one must have for the call to be carried out, 0 for none yet; nil takes any. created is whether
+// there was none.
 type Transforms interface {
-	SetPipeline(ctx context.Context, topic string, spec api.PipelineSpec) (*api.Pipeline, error)
+	SetPipeline(ctx context.Context, topic string, spec api.PipelineSpec, expected *uint64) (p *api.Pipeline, created bool, err error)
 	Pipeline(ctx context.Context, topic string) (*api.Pipeline, error)
-	DeletePipeline(ctx context.Context, topic string) error
+	DeletePipeline(ctx context.Context, topic string, expected *uint64) error
 
-	PutView(ctx context.Context, name string, spec api.ViewSpec) (*api.View, error)
+	PutView(ctx context.Context, name string, spec api.ViewSpec, expected *uint64) (v *api.View, created bool, err error)
 	Views(ctx context.Context) ([]api.View, error)
 	View(ctx context.Context, name string) (*api.View, error)
-	DeleteView(ctx context.Context, name string) error
+	DeleteView(ctx context.Context, name string, expected *uint64) error
 
-	PutDerivation(ctx context.Context, name string, spec api.DerivationSpec) (*api.Derivation, error)
+	PutDerivation(ctx context.Context, name string, spec api.DerivationSpec, expected *uint64) (d *api.Derivation, created bool, err error)
 	Derivations(ctx context.Context) ([]api.Derivation, error)
 	Derivation(ctx context.Context, name string) (*api.Derivation, error)
-	DeleteDerivation(ctx context.Context, name string) error
+	DeleteDerivation(ctx context.Context, name string, expected *uint64) error
 }

@@ -202,7 +202,7 @@ func TestDocumentListsTheErrorCodes(t *testing.T) {
 func TestErrorTable(t *testing.T) {
 	ts := serve(t, Options{})
 	for _, row := range errcode.Table() {
-		ts.model.onProduce = func(context.Context) error {
+		ts.fake.OnProduce = func(context.Context) error {
 			return errcode.New(row.Code, "detail of %s", row.Name).With("extra", 1)
 		}
 		a := ts.post("/v1/topics/t/records", mediaJSON, `{"records":[{}]}`)

@@ -6,12 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/wasmill/wasmill/core/api"
-	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/record"
 )
@@ -58,7 +56,7 @@ func TestFetchOffsets(t *testing.T) {
 			t.Errorf("%q gives %v, want %v", c.query, got, c.want)
 		}
 	}
-	ts.model.topics["t"].parts[0].start = 3
+	ts.fake.Partition("t", 0).Start = 3
 	for _, offset := range []string{"2", "7"} {
 		a := ts.get("/v1/topics/t/partitions/0/records?offset=" + offset)
 		p := ts.wantCode(errcode.OffsetOutOfRange, a)
@@ -77,7 +75,8 @@ func TestFetchOffsets(t *testing.T) {
 func TestFetchView(t *testing.T) {
 	ts := serve(t, Options{})
 	ts.fill(2)
-	ts.want(http.StatusCreated, ts.do("PUT", "/v1/views/v", strings.NewReader(`{"topic":"t","stages":[]}`), "Content-Type", mediaJSON))
+	ts.want(http.StatusCreated, ts.put("/v1/modules/m", mediaWasm, "\x00asm"))
+	ts.want(http.StatusCreated, ts.put("/v1/views/v", mediaJSON, `{"topic":"t","stages":[{"module":"m"}]}`))
 	if got := ts.offsets(ts.want(http.StatusOK, ts.get("/v1/topics/v/partitions/0/records"))); len(got) != 2 {
 		t.Errorf("the view gives %v", got)
 	}
@@ -108,7 +107,7 @@ func TestFetchJSONLimit(t *testing.T) {
 func TestLongPoll(t *testing.T) {
 	ts := serve(t, Options{})
 	waiting := make(chan struct{})
-	ts.model.onFetch = func() { close(waiting) }
+	ts.fake.OnFetch = func() { close(waiting) }
 	got := make(chan answer, 1)
 	go func() {
 		got <- ts.get("/v1/topics/t/partitions/0/records?offset=0&wait=15s", "Accept", mediaBatches)
@@ -119,7 +118,7 @@ func TestLongPoll(t *testing.T) {
 		t.Errorf("status %d, %d bytes, next %s", a.StatusCode, len(a.body), a.Header.Get(headerNextOffset))
 	}
 	started := time.Now()
-	ts.model.onFetch = nil
+	ts.fake.OnFetch = nil
 	ts.want(http.StatusOK, ts.get("/v1/topics/t/partitions/0/records?offset=1&wait=20"))
 	if d := time.Since(started); d < 20*time.Millisecond {
 		t.Errorf("the fetch waited %v, want 20ms", d)
@@ -235,7 +234,7 @@ func TestAnswerBudget(t *testing.T) {
 func TestCorruptStoredBatch(t *testing.T) {
 	ts := serve(t, Options{})
 	ts.fill(1)
-	b := ts.model.topics["t"].parts[0].batches[0]
+	b := ts.fake.Partition("t", 0).Batches[0]
 	b[len(b)-8] ^= 0xff
 	b[record.HeaderSize] = 0x7f
 	ts.wantCode(errcode.CorruptMessage, ts.get("/v1/topics/t/partitions/0/records"))
@@ -252,11 +251,11 @@ func TestReleaseWhenClientIsGone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := ts.model.topics["t"].parts[0]
+	p := ts.fake.Partition("t", 0)
 	for range 8 {
-		record.Batch(raw).SetBaseOffset(p.next)
-		p.batches = append(p.batches, bytes.Clone(raw))
-		p.next++
+		record.Batch(raw).SetBaseOffset(p.Next)
+		p.Batches = append(p.Batches, bytes.Clone(raw))
+		p.Next++
 	}
 	body := `{"partitions":[{"topic":"t","partition":0,"offset":0,"max_bytes":60000000}]}`
 	for _, request := range []string{
@@ -276,23 +275,7 @@ func TestReleaseWhenClientIsGone(t *testing.T) {
 		c.Close()
 	}
 	ts.shutdown()
-	if got := ts.model.released.Load(); got != 4 {
+	if got := ts.fake.Released.Load(); got != 4 {
 		t.Errorf("%d answers were released, want 4", got)
-	}
-}
-
-// The checks of releases must be able to fail: what was released is no batch any more, what was not
-// is counted.
-func TestModelNoticesReleases(t *testing.T) {
-	m := newModel()
-	raw := batch(t, 1)
-	early := m.lend([]broker.FetchedPartition{{Batches: raw}})
-	m.lend([]broker.FetchedPartition{{Batches: batch(t, 1)}})
-	early.Release()
-	if record.Batch(raw).Validate(record.DefaultLimits()) == nil {
-		t.Error("a batch outlives its release")
-	}
-	if m.lent.Load() != 1 || m.released.Load() != 1 {
-		t.Errorf("%d answers are lent, %d released; want 1 and 1", m.lent.Load(), m.released.Load())
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/wasmill/wasmill/core/admission"
 	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/core/httpapi/apitest"
 	"github.com/wasmill/wasmill/core/record"
 )
 
@@ -37,7 +38,7 @@ const testTimeout = 20 * time.Second
 // testServer is a server over a model broker on a loopback socket.
 type testServer struct {
 	t      *testing.T
-	model  *model
+	fake   *apitest.Fake
 	server *Server
 	addr   string
 	client *http.Client
@@ -48,12 +49,27 @@ type testServer struct {
 // then no fetched answer may be left over.
 func serve(t *testing.T, o Options) *testServer {
 	t.Helper()
-	m := newModel()
+	m := apitest.NewFake()
+	t.Cleanup(func() {
+		if n := m.Lent.Load(); n != 0 {
+			t.Errorf("%d fetched answers were never released", n)
+		}
+	})
 	if o.Admission == nil {
 		o.Admission = admission.Default()
 	}
-	m.admission = o.Admission
-	s, err := New(o, m)
+	m.Admission = o.Admission
+	ts := serveBroker(t, o, m)
+	ts.fake = m
+	ts.want(http.StatusCreated, ts.post("/v1/topics", mediaJSON, `{"name":"t","partitions":2}`))
+	return ts
+}
+
+// serveBroker starts a server over any broker. Of the memory that they share nothing may be held when the
+// test ends.
+func serveBroker(t *testing.T, o Options, b Broker) *testServer {
+	t.Helper()
+	s, err := New(o, b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +77,7 @@ func serve(t *testing.T, o Options) *testServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ts := &testServer{t: t, model: m, server: s, addr: ln.Addr().String(), served: make(chan error, 1)}
+	ts := &testServer{t: t, server: s, addr: ln.Addr().String(), served: make(chan error, 1)}
 	// Every answer of every test must be one that the API document describes.
 	transport := &http.Transport{DisableCompression: true}
 	ts.client = &http.Client{Transport: conforming{t, transport}, Timeout: testTimeout}
@@ -69,16 +85,12 @@ func serve(t *testing.T, o Options) *testServer {
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
 		ts.shutdown()
-		if n := m.lent.Load(); n != 0 {
-			t.Errorf("%d fetched answers were never released", n)
-		}
 		for _, u := range o.Admission.Usage() {
 			if u.InUse != 0 {
 				t.Errorf("%d bytes of the budget for %s were not given back", u.InUse, u.Budget)
 			}
 		}
 	})
-	ts.want(http.StatusCreated, ts.post("/v1/topics", mediaJSON, `{"name":"t","partitions":2}`))
 	return ts
 }
 
@@ -180,7 +192,7 @@ func batch(t testing.TB, n int) []byte {
 	t.Helper()
 	var b record.Builder
 	for i := range n {
-		b.Append(record.Record{Timestamp: modelTime.UnixMilli(), Key: fmt.Appendf(nil, "k%d", i), Value: fmt.Appendf(nil, "v%d", i)})
+		b.Append(record.Record{Timestamp: apitest.Time.UnixMilli(), Key: fmt.Appendf(nil, "k%d", i), Value: fmt.Appendf(nil, "v%d", i)})
 	}
 	raw, err := b.Build(nil)
 	if err != nil {

@@ -12,13 +12,14 @@ import (
 
 	"github.com/wasmill/wasmill/core/admission"
 	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/core/httpapi/apitest"
 )
 
 const produceHead = "POST /v1/topics/t/records HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 
 func (ts *testServer) appended() (n int64) {
-	for _, p := range ts.model.topics["t"].parts {
-		n += p.next
+	for number := range 2 {
+		n += ts.fake.Partition("t", number).Next
 	}
 	return n
 }
@@ -68,7 +69,7 @@ func budgets(t *testing.T, total int64) *admission.Controller {
 func TestBodyBudget(t *testing.T) {
 	ts := serve(t, Options{MaxBodyBytes: 64 << 10, MaxModuleBytes: 64 << 10, Admission: budgets(t, 128<<10)})
 	entered, leave := make(chan struct{}), make(chan struct{})
-	ts.model.onProduce = func(context.Context) error {
+	ts.fake.OnProduce = func(context.Context) error {
 		entered <- struct{}{}
 		<-leave
 		return nil
@@ -86,7 +87,7 @@ func TestBodyBudget(t *testing.T) {
 	ts.want(http.StatusOK, ts.get("/v1/topics"))
 	close(leave)
 	ts.want(http.StatusOK, <-first)
-	ts.model.onProduce = nil
+	ts.fake.OnProduce = nil
 	ts.want(http.StatusOK, ts.post("/v1/topics/t/records", "text/plain", body))
 }
 
@@ -195,7 +196,7 @@ func TestRouting(t *testing.T) {
 
 func TestPanicIsContained(t *testing.T) {
 	ts := serve(t, Options{})
-	ts.model.onProduce = func(context.Context) error { panic("boom") }
+	ts.fake.OnProduce = func(context.Context) error { panic("boom") }
 	a := ts.post("/v1/topics/t/records", mediaJSON, `{"records":[{}]}`)
 	p := ts.wantCode(errcode.Unknown, a)
 	if strings.Contains(fmt.Sprint(p), "boom") {
@@ -220,7 +221,7 @@ func TestPipelinedRequests(t *testing.T) {
 }
 
 func TestOptionsReportEveryFault(t *testing.T) {
-	_, err := New(Options{MaxRecords: -1, MaxWait: -1, Admission: budgets(t, admission.MinTotal)}, newModel())
+	_, err := New(Options{MaxRecords: -1, MaxWait: -1, Admission: budgets(t, admission.MinTotal)}, apitest.NewFake())
 	if err == nil {
 		t.Fatal("accepted")
 	}

@@ -24,19 +24,11 @@ func (c *call) putModule() error {
 		return err
 	}
 	defer b.close()
-	before := 0
-	if m, err := c.s.broker.Module(c.ctx, name, 0); err == nil {
-		before = m.Version
-	}
-	m, err := c.s.broker.PutModule(c.ctx, name, b.bytes())
+	m, created, err := c.s.broker.PutModule(c.ctx, name, b.bytes())
 	if err != nil {
 		return err
 	}
-	status := fasthttp.StatusOK
-	if m.Version > before {
-		status = fasthttp.StatusCreated
-	}
-	return c.answerJSON(status, m)
+	return c.answerJSON(putStatus(created), m)
 }
 
 func (c *call) listModules() error {

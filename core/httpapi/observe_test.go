@@ -66,7 +66,7 @@ func TestObserver(t *testing.T) {
 			return context.WithValue(ctx, traceKey{}, h.Get("Traceparent"))
 		},
 	})
-	ts.model.onProduce = func(ctx context.Context) error {
+	ts.fake.OnProduce = func(ctx context.Context) error {
 		inBroker, _ = ctx.Value(traceKey{}).(string)
 		return nil
 	}

@@ -67,7 +67,7 @@ func TestJSONRoundTrip(t *testing.T) {
 		body := `{"records":[{"partition":0,"timestamp":"2026-01-02T03:04:05.678+01:00","key":"k",` + c.sent + `}]}`
 		ts.want(http.StatusOK, ts.post("/v1/topics/t/records", mediaJSON, body))
 		var d record.Decoder
-		recs, err := d.Decode(ts.model.topics["t"].parts[0].batches[i], nil)
+		recs, err := d.Decode(ts.fake.Partition("t", 0).Batches[i], nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -87,9 +87,9 @@ func TestJSONRoundTrip(t *testing.T) {
 	}
 	// What was fetched as JSON and produced again has the same bytes.
 	ts.want(http.StatusOK, ts.post("/v1/topics/t/records?partition=1", mediaNDJSON, strings.NewReplacer(`"partition":0,`, "", `"offset"`, `"timestamp":0,"x"`).Replace(stripOffsets(t, lines))))
-	p := ts.model.topics["t"].parts[1]
+	p := ts.fake.Partition("t", 1)
 	var d record.Decoder
-	recs, err := d.Decode(p.batches[0], nil)
+	recs, err := d.Decode(p.Batches[0], nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +152,7 @@ func TestProduceRawValue(t *testing.T) {
 		"Wasmill-Key", "k1", "Wasmill-Header-Trace-Id", "T7"))
 	ts.want(http.StatusOK, ts.post("/v1/topics/t/records?partition=1", "image/png", "", "Wasmill-Key-B64", base64.StdEncoding.EncodeToString([]byte{0xff})))
 	var d record.Decoder
-	recs, err := d.Decode(ts.model.topics["t"].parts[1].batches[0], nil)
+	recs, err := d.Decode(ts.fake.Partition("t", 1).Batches[0], nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +161,7 @@ func TestProduceRawValue(t *testing.T) {
 		string(r.Headers[0].Key) != "trace-id" || string(r.Headers[0].Value) != "T7" {
 		t.Errorf("stored %+v", r)
 	}
-	if recs, err = d.Decode(ts.model.topics["t"].parts[1].batches[1], nil); err != nil {
+	if recs, err = d.Decode(ts.fake.Partition("t", 1).Batches[1], nil); err != nil {
 		t.Fatal(err)
 	}
 	if string(recs[0].Key) != "\xff" || recs[0].Value == nil || len(recs[0].Value) != 0 {
@@ -198,7 +198,7 @@ func TestProduceRefusals(t *testing.T) {
 		})
 	}
 	ts.wantCode(errcode.UnsupportedMediaType, ts.post("/v1/topics/t/records", mediaJSON, "x", "Content-Encoding", "gzip"))
-	if n := ts.model.topics["t"].parts[0].next + ts.model.topics["t"].parts[1].next; n != 0 {
+	if n := ts.fake.Partition("t", 0).Next + ts.fake.Partition("t", 1).Next; n != 0 {
 		t.Errorf("%d records were appended by refused requests", n)
 	}
 }
@@ -206,7 +206,7 @@ func TestProduceRefusals(t *testing.T) {
 func TestProduceVerdicts(t *testing.T) {
 	ts := serve(t, Options{})
 	produce := func(change func(*broker.ProduceResult)) answer {
-		ts.model.onResult = change
+		ts.fake.OnResult = change
 		return ts.post("/v1/topics/t/records", mediaJSON, `{"records":[{"partition":0},{"partition":1}]}`)
 	}
 	a := ts.want(http.StatusOK, produce(func(r *broker.ProduceResult) {
@@ -255,7 +255,7 @@ func TestBrokerPressure(t *testing.T) {
 		{errcode.New(errcode.NotLeaderOrFollower, "no leader"), errcode.NotLeaderOrFollower, "1"},
 		{errcode.New(errcode.StorageFailed, "fsync"), errcode.StorageFailed, ""},
 	} {
-		ts.model.onProduce = func(context.Context) error { return c.err }
+		ts.fake.OnProduce = func(context.Context) error { return c.err }
 		a := ts.post("/v1/topics/t/records", mediaJSON, `{"records":[{}]}`)
 		ts.wantCode(c.code, a)
 		if got := a.Header.Get("Retry-After"); got != c.after {

@@ -16,7 +16,7 @@ import (
 func TestShutdownAnswersWhatItAccepted(t *testing.T) {
 	ts := serve(t, Options{})
 	entered, leave := make(chan struct{}), make(chan struct{})
-	ts.model.onProduce = func(ctx context.Context) error {
+	ts.fake.OnProduce = func(ctx context.Context) error {
 		close(entered)
 		<-leave
 		return ctx.Err()
@@ -63,7 +63,7 @@ func TestShutdownAnswersWhatItAccepted(t *testing.T) {
 func TestShutdownEndsLongPolls(t *testing.T) {
 	ts := serve(t, Options{})
 	waiting := make(chan struct{})
-	ts.model.onFetch = func() { close(waiting) }
+	ts.fake.OnFetch = func() { close(waiting) }
 	got := make(chan answer, 1)
 	go func() { got <- ts.get("/v1/topics/t/partitions/0/records?wait=60s", "Accept", mediaBatches) }()
 	<-waiting
@@ -90,7 +90,7 @@ func TestImpatientShutdown(t *testing.T) {
 	ts := serve(t, Options{})
 	entered := make(chan struct{})
 	left := make(chan error, 1)
-	ts.model.onProduce = func(ctx context.Context) error {
+	ts.fake.OnProduce = func(ctx context.Context) error {
 		close(entered)
 		<-ctx.Done()
 		left <- ctx.Err()
@@ -113,9 +113,9 @@ func TestImpatientShutdown(t *testing.T) {
 func TestReady(t *testing.T) {
 	ts := serve(t, Options{})
 	ts.want(http.StatusOK, ts.get("/readyz"))
-	ts.model.notReady = errors.New("recovering orders/3")
+	ts.fake.NotReady = errors.New("recovering orders/3")
 	ts.wantCode(errcode.ShuttingDown, ts.get("/readyz"))
-	ts.model.notReady = errcode.New(errcode.StorageFailed, "orders/3 failed")
+	ts.fake.NotReady = errcode.New(errcode.StorageFailed, "orders/3 failed")
 	ts.wantCode(errcode.StorageFailed, ts.get("/readyz"))
 	ts.want(http.StatusOK, ts.get("/healthz"))
 }

@@ -6,25 +6,21 @@ import (
 	"github.com/wasmill/wasmill/core/api"
 )
 
-// createdAt is the status of what was put: its versions count from 1.
-func createdAt(version uint64) int {
-	if version == 1 {
-		return fasthttp.StatusCreated
-	}
-	return fasthttp.StatusOK
-}
-
 func (c *call) putPipeline() error {
 	topic := c.param(0)
 	var spec api.PipelineSpec
 	if err := c.decode(&spec); err != nil {
 		return err
 	}
-	p, err := c.s.broker.SetPipeline(c.ctx, topic, spec)
+	expected, err := c.expected()
 	if err != nil {
 		return err
 	}
-	return c.answerJSON(createdAt(p.Version), p)
+	p, created, err := c.s.broker.SetPipeline(c.ctx, topic, spec, expected)
+	if err != nil {
+		return err
+	}
+	return c.answerVersion(putStatus(created), p.Version, p)
 }
 
 func (c *call) getPipeline() error {
@@ -32,11 +28,15 @@ func (c *call) getPipeline() error {
 	if err != nil {
 		return err
 	}
-	return c.answerJSON(fasthttp.StatusOK, p)
+	return c.answerVersion(fasthttp.StatusOK, p.Version, p)
 }
 
 func (c *call) deletePipeline() error {
-	if err := c.s.broker.DeletePipeline(c.ctx, c.param(0)); err != nil {
+	expected, err := c.expected()
+	if err != nil {
+		return err
+	}
+	if err := c.s.broker.DeletePipeline(c.ctx, c.param(0), expected); err != nil {
 		return err
 	}
 	return c.noContent()
@@ -48,11 +48,15 @@ func (c *call) putView() error {
 	if err := c.decode(&spec); err != nil {
 		return err
 	}
-	v, err := c.s.broker.PutView(c.ctx, name, spec)
+	expected, err := c.expected()
 	if err != nil {
 		return err
 	}
-	return c.answerJSON(createdAt(v.Version), v)
+	v, created, err := c.s.broker.PutView(c.ctx, name, spec, expected)
+	if err != nil {
+		return err
+	}
+	return c.answerVersion(putStatus(created), v.Version, v)
 }
 
 func (c *call) listViews() error {
@@ -68,11 +72,15 @@ func (c *call) getView() error {
 	if err != nil {
 		return err
 	}
-	return c.answerJSON(fasthttp.StatusOK, v)
+	return c.answerVersion(fasthttp.StatusOK, v.Version, v)
 }
 
 func (c *call) deleteView() error {
-	if err := c.s.broker.DeleteView(c.ctx, c.param(0)); err != nil {
+	expected, err := c.expected()
+	if err != nil {
+		return err
+	}
+	if err := c.s.broker.DeleteView(c.ctx, c.param(0), expected); err != nil {
 		return err
 	}
 	return c.noContent()
@@ -84,11 +92,15 @@ func (c *call) putDerivation() error {
 	if err := c.decode(&spec); err != nil {
 		return err
 	}
-	d, err := c.s.broker.PutDerivation(c.ctx, name, spec)
+	expected, err := c.expected()
 	if err != nil {
 		return err
 	}
-	return c.answerJSON(createdAt(d.Version), d)
+	d, created, err := c.s.broker.PutDerivation(c.ctx, name, spec, expected)
+	if err != nil {
+		return err
+	}
+	return c.answerVersion(putStatus(created), d.Version, d)
 }
 
 func (c *call) listDerivations() error {
@@ -104,11 +116,15 @@ func (c *call) getDerivation() error {
 	if err != nil {
 		return err
 	}
-	return c.answerJSON(fasthttp.StatusOK, d)
+	return c.answerVersion(fasthttp.StatusOK, d.Version, d)
 }
 
 func (c *call) deleteDerivation() error {
-	if err := c.s.broker.DeleteDerivation(c.ctx, c.param(0)); err != nil {
+	expected, err := c.expected()
+	if err != nil {
+		return err
+	}
+	if err := c.s.broker.DeleteDerivation(c.ctx, c.param(0), expected); err != nil {
 		return err
 	}
 	return c.noContent()

@@ -88,10 +88,10 @@ func TestRealBrokerIsObserved(t *testing.T) {
 func TestSpansOfRecords(t *testing.T) {
 	tel, exporter := tracing(t, 100)
 	b := openBroker(t, tel)
-	if _, err := b.PutModule(t.Context(), "keep", wasmtest.Identity()); err != nil {
+	if _, _, err := b.PutModule(t.Context(), "keep", wasmtest.Identity()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.SetPipeline(t.Context(), "orders", api.PipelineSpec{Stages: []api.Stage{{Module: "keep@1"}}}); err != nil {
+	if _, _, err := b.SetPipeline(t.Context(), "orders", api.PipelineSpec{Stages: []api.Stage{{Module: "keep@1"}}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	ctx, root := tel.Tracer().Start(t.Context(), "root")
