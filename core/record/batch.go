@@ -3,8 +3,8 @@
 //
 // A Batch is a byte slice read in place. Split and All cut a buffer into batches by their length
 // fields alone; CheckHeader, Validate and ValidateProduced decide whether a batch that came from
-// outside may be trusted. Cursor walks the records without allocating, Decoder turns them into
-// Records, Builder writes batches. Base offset and leader epoch lie outside the checksum, so a
+// outside may be trusted. Decoder turns the records of one batch into Records; Unpacker and Unpacked do
+// so within a Budget of memory, for bytes that came from outside. Builder writes batches. Base offset and leader epoch lie outside the checksum, so a
 // leader patches them in place.
 //
 // Nothing here panics on bad bytes once Split (or CheckHeader) has accepted the batch's length, and

@@ -69,16 +69,16 @@ func BenchmarkDecode(b *testing.B) {
 	})
 }
 
-func BenchmarkCursor(b *testing.B) {
+// BenchmarkUnpacked checks a batch and keeps its records: what ValidateProduced and Decode do one after the
+// other.
+func BenchmarkUnpacked(b *testing.B) {
 	eachBatch(b, func(b *testing.B, batch Batch) {
-		d := NewDecoder(Limits{})
+		budget, u := newBudget(), new(Unpacked)
 		for b.Loop() {
-			c, err := d.Cursor(batch)
-			for c.Next() {
+			if err := u.Add(b.Context(), budget, batch, Limits{}); err != nil || !u.Kept() {
+				b.Fatal(err)
 			}
-			if err != nil || c.Err() != nil {
-				b.Fatal(err, c.Err())
-			}
+			u.Release()
 		}
 	})
 }
@@ -103,23 +103,21 @@ func BenchmarkBuild(b *testing.B) {
 	})
 }
 
-// BenchmarkFilterRaw drops every second record by copying the others' encoded bytes.
+// BenchmarkFilterRaw drops every second record by copying the others' encoded bytes; the batch is decoded already.
 func BenchmarkFilterRaw(b *testing.B) {
 	eachBatch(b, func(b *testing.B, batch Batch) {
-		d, w, out := NewDecoder(Limits{}), new(Builder), []byte(nil)
+		d, err := decodeBatch(batch)
+		if err != nil {
+			b.Fatal(err)
+		}
+		w, out := new(Builder), []byte(nil)
 		for b.Loop() {
-			w.ResetLike(batch)
-			c, err := d.Cursor(batch)
-			for c.Next() {
-				if c.Index()%2 == 0 {
-					w.AppendRaw(&c)
-				}
+			w.Replace(d)
+			for i := 0; i < len(d.Records); i += 2 {
+				w.AppendFrom(d, i)
 			}
-			if err == nil && c.Err() == nil {
-				out, err = w.Build(out[:0])
-			}
-			if err != nil || c.Err() != nil {
-				b.Fatal(err, c.Err())
+			if out, err = w.Build(out[:0]); err != nil {
+				b.Fatal(err)
 			}
 		}
 	})

@@ -55,7 +55,7 @@ type acquireFunc func(ctx context.Context, n int64) error
 // unpack calls read with a small share of the budget, and again with as much as the limits allow if that
 // does not suffice. The share stands after a success: the caller gives it back. After an error it is 0.
 func (b *Budget) unpack(ctx context.Context, limits Limits, acquire acquireFunc, read func(Limits) error) (share int64, err error) {
-	most := limits.orDefault().MaxDecompressedBytes
+	most := limits.withDefaults().MaxDecompressedBytes
 	limits.MaxDecompressedBytes = min(budgetSmall, most)
 	share, err = b.within(ctx, limits, acquire, read)
 	if limits.MaxDecompressedBytes < most && errors.Is(err, ErrDecompressedTooLarge) {

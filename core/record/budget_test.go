@@ -45,6 +45,9 @@ func (m memory) Acquire(ctx context.Context, n int64) error {
 	return nil
 }
 
+// NewTestBudget is newBudget for the tests outside of the package.
+func NewTestBudget() *Budget { return newBudget() }
+
 func newBudget() *Budget {
 	const limit = 64 << 20
 	return NewBudget(memory{semaphore.NewWeighted(limit), limit})
@@ -97,9 +100,11 @@ func TestBudgetSharesMemory(t *testing.T) {
 	if err := u.Decode(t.Context(), budget, giant); err != nil {
 		t.Fatal(err)
 	}
-	cursor, err := u.Cursor(giant)
-	if err != nil || !cursor.Next() {
-		t.Errorf("no cursor over a giant: %v", err)
+	var w Builder
+	w.Replace(&u.Decoded)
+	w.AppendFrom(&u.Decoded, 0)
+	if again, err := w.Build(nil); err != nil || !bytes.Equal(again, giant) {
+		t.Errorf("a giant's encoded record is not there: %v", err)
 	}
 	if err := new(Unpacker).Decode(ended, budget, small); !errors.Is(err, errFull) {
 		t.Errorf("beside a giant: %v", err)

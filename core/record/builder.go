@@ -52,7 +52,7 @@ type Builder struct {
 	baseIsSet     bool
 	maxTimestamp  int64
 	appendTime    int64 // MaxTimestamp that all records share, when source bears AttrLogAppendTime
-	like          bool  // ResetLike was used: raw records may be appended
+	like          bool  // a batch is replaced: its encoded records may be appended
 	started       bool
 	err           error // the first misuse, told by Build
 }
@@ -76,10 +76,8 @@ func (w *Builder) Reset(o BuilderOptions) {
 	}
 }
 
-// ResetLike begins a batch that replaces b: same codec, flags, producer, base offset, leader epoch,
-// base timestamp and offsets spanned, with the offset deltas of the records that are appended. It
-// is how records are filtered out of a batch or changed without moving the others.
-func (w *Builder) ResetLike(b Batch) {
+// resetLike begins a batch that replaces b; see Replace.
+func (w *Builder) resetLike(b Batch) {
 	w.Reset(BuilderOptions{Codec: b.Codec(), Attributes: b.Attributes(), KeepDeltas: true})
 	if b.ProducerID() >= 0 {
 		w.producer = Producer{ID: b.ProducerID(), Epoch: b.ProducerEpoch(), BaseSequence: b.BaseSequence()}
@@ -109,27 +107,13 @@ func (w *Builder) Append(r Record) {
 	w.added(delta, r.Timestamp)
 }
 
-// AppendRaw adds the cursor's current record by copying its encoded bytes, which is cheaper than
-// Append. The builder must have been reset with ResetLike of the cursor's batch.
-func (w *Builder) AppendRaw(c *Cursor) {
-	w.start()
-	if !w.like || c.baseTimestamp != w.baseTimestamp {
-		w.misuse("raw record of another batch than ResetLike was given")
-		return
-	}
-	raw := c.Raw()
-	if !w.admit(c.offsetDelta, len(raw)) {
-		return
-	}
-	w.section = append(w.section, raw...)
-	w.added(c.offsetDelta, c.Timestamp())
-}
-
-// Replace begins a batch that replaces d: as ResetLike of its batch; for a Draft, an uncompressed or
-// compressed batch as the draft says, that spans the offsets of all its records.
+// Replace begins a batch that replaces d: same codec, flags, producer, base offset, leader epoch, base
+// timestamp and offsets spanned as its batch has, with the offset deltas of the records that are
+// appended. It is how records are filtered out of a batch or changed without moving the others. For a
+// Draft it is a batch in the draft's codec that spans the offsets of all its records.
 func (w *Builder) Replace(d *Decoded) {
 	if d.batch != nil {
-		w.ResetLike(d.batch)
+		w.resetLike(d.batch)
 		return
 	}
 	w.Reset(BuilderOptions{Codec: d.codec, KeepDeltas: true})
@@ -194,13 +178,6 @@ func (w *Builder) misuse(format string, args ...any) {
 	}
 }
 
-// SetLastOffsetDelta makes the batch span offsets up to delta, although its records may end before
-// or be none at all.
-func (w *Builder) SetLastOffsetDelta(delta int32) {
-	w.start()
-	w.forcedLast = int64(delta)
-}
-
 // Len is the number of records appended.
 func (w *Builder) Len() int { return int(w.count) }
 
@@ -209,7 +186,7 @@ func (w *Builder) Bytes() int { return HeaderSize + len(w.section) }
 
 // Build appends the batch to dst and returns it. The builder stays as it is: more records may be
 // added and Build called again. On error dst comes back as it was. A batch without records needs
-// SetLastOffsetDelta or ResetLike.
+// Replace, which says what offsets it spans.
 func (w *Builder) Build(dst []byte) ([]byte, error) {
 	w.start()
 	last, err := w.lastOffsetDelta()

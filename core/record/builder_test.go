@@ -56,6 +56,14 @@ func decode(t testing.TB, b Batch) []Record {
 	return records
 }
 
+// decodeBatch decodes b with memory of its own.
+func decodeBatch(b Batch) (*Decoded, error) {
+	var d Decoder
+	records, err := d.Decode(b, nil)
+	decoded := d.decoded(b, records)
+	return &decoded, err
+}
+
 func sameBytes(a, b []byte) bool { return (a == nil) == (b == nil) && bytes.Equal(a, b) }
 
 func sameRecord(a, b Record) bool {
@@ -112,15 +120,16 @@ func TestBuilderMisuse(t *testing.T) {
 			w.Append(Record{OffsetDelta: -1})
 		},
 		"last delta below": func(w *Builder) {
+			w.resetLike(build(t, BuilderOptions{}, sample(1, 1)))
 			w.Append(Record{})
-			w.Append(Record{})
-			w.SetLastOffsetDelta(0)
+			w.Append(Record{OffsetDelta: 1})
 		},
-		"raw without like": func(w *Builder) {
-			var d Decoder
-			c, _ := d.Cursor(build(t, BuilderOptions{}, sample(1, 1)))
-			c.Next()
-			w.AppendRaw(&c)
+		"record of another batch": func(w *Builder) {
+			d, err := decodeBatch(build(t, BuilderOptions{}, sample(1, 1)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.AppendFrom(d, 0)
 		},
 	}
 	for name, use := range cases {

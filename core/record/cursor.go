@@ -2,18 +2,9 @@ package record
 
 import "fmt"
 
-// Cursor walks the records of a batch in order without allocating. It parses a record up to its
-// header count; the headers themselves only when asked. What it hands out aliases the batch, or the
-// decoder's scratch if the batch is compressed. Not for concurrent use.
-//
-//	c, err := decoder.Cursor(batch)
-//	for c.Next() {
-//		if keep(c.Key()) {
-//			builder.AppendRaw(&c)
-//		}
-//	}
-//	err = c.Err()
-type Cursor struct {
+// cursor walks the records of a batch in order without allocating. It parses a record up to its header
+// count; the headers themselves only when asked. What it hands out aliases section.
+type cursor struct {
 	section []byte // the records' bytes, uncompressed
 	start   int    // where the current record begins, at its length prefix
 	end     int    // where it ends
@@ -38,24 +29,24 @@ type Cursor struct {
 
 // newCursor checks count against section, which bounds whatever is allocated for that many records.
 // l has its defaults filled in.
-func newCursor(b Batch, section []byte, l *Limits) (Cursor, error) {
+func newCursor(b Batch, section []byte, l *Limits) (cursor, error) {
 	count := int(b.Count())
 	if count > l.MaxRecords {
-		return Cursor{}, batchError(b, ErrTooLarge, "%d records, the limit is %d", count, l.MaxRecords)
+		return cursor{}, batchError(b, ErrTooLarge, "%d records, the limit is %d", count, l.MaxRecords)
 	}
 	if count < 0 || count > len(section)/minRecordSize {
-		return Cursor{}, batchError(b, ErrCount, "%d records in %d bytes", count, len(section))
+		return cursor{}, batchError(b, ErrCount, "%d records in %d bytes", count, len(section))
 	}
-	return Cursor{
+	return cursor{
 		section: section, index: -1, count: count,
 		baseTimestamp: b.BaseTimestamp(), appendTime: b.MaxTimestamp(), isAppendTime: b.IsLogAppendTime(),
 		baseOffset: b.BaseOffset(), maxRecordBytes: l.MaxRecordBytes, maxHeaders: l.MaxHeaders,
 	}, nil
 }
 
-// Next moves to the next record. It returns false after the last one and at the first malformed
-// one; Err tells which.
-func (c *Cursor) Next() bool {
+// next moves to the next record. It returns false after the last one and at the first malformed
+// one; err says which.
+func (c *cursor) next() bool {
 	if c.err != nil || c.index >= c.count {
 		return false
 	}
@@ -78,7 +69,7 @@ func (c *Cursor) Next() bool {
 }
 
 // parse reads the record whose body is section[i:end].
-func (c *Cursor) parse(i, end int) bool {
+func (c *cursor) parse(i, end int) bool {
 	b := c.section[:end]
 	c.end = end
 	c.attributes = int8(b[i])
@@ -102,56 +93,23 @@ func (c *Cursor) parse(i, end int) bool {
 }
 
 // fail notes the first error, with the current record's identity.
-func (c *Cursor) fail(sentinel error, format string, args ...any) bool {
+func (c *cursor) fail(sentinel error, format string, args ...any) bool {
 	c.err = fmt.Errorf("batch at offset %d: record %d: %w: %s",
 		c.baseOffset, c.index, sentinel, fmt.Sprintf(format, args...))
 	return false
 }
 
-// Err is the error that ended the walk; nil after the last record.
-func (c *Cursor) Err() error { return c.err }
-
-// Count is the number of records in the batch.
-func (c *Cursor) Count() int { return c.count }
-
-// Index is the current record's place in the batch, from 0.
-func (c *Cursor) Index() int { return c.index }
-
-// OffsetDelta is the current record's offset relative to the batch's base offset.
-func (c *Cursor) OffsetDelta() int32 { return c.offsetDelta }
-
-// Attributes are the current record's, which have no meaning yet.
-func (c *Cursor) Attributes() int8 { return c.attributes }
-
-// Timestamp is the current record's time in ms since 1970.
-func (c *Cursor) Timestamp() int64 {
+// timestamp is the current record's time in ms since 1970.
+func (c *cursor) timestamp() int64 {
 	if c.isAppendTime {
 		return c.appendTime
 	}
 	return c.baseTimestamp + c.timestampDelta
 }
 
-// Key is the current record's key; nil is null.
-func (c *Cursor) Key() []byte { return c.key }
-
-// Value is the current record's value; nil is null.
-func (c *Cursor) Value() []byte { return c.value }
-
-// HeaderCount is how many headers the current record claims, within the limits.
-func (c *Cursor) HeaderCount() int { return int(c.headerCount) }
-
-// Section is the uncompressed bytes of all records, in which Range counts.
-func (c *Cursor) Section() []byte { return c.section }
-
-// Range is where in Section the current record lies, its length prefix included.
-func (c *Cursor) Range() (start, end int) { return c.start, c.end }
-
-// Raw is the current record as encoded, its length prefix included.
-func (c *Cursor) Raw() []byte { return c.section[c.start:c.end:c.end] }
-
-// AppendHeaders parses the current record's headers and appends them to dst. On error, which is
-// Err's as well, dst comes back as it was.
-func (c *Cursor) AppendHeaders(dst []RecordHeader) ([]RecordHeader, error) {
+// appendHeaders parses the current record's headers and appends them to dst. On error, which is
+// err as well, dst comes back as it was.
+func (c *cursor) appendHeaders(dst []RecordHeader) ([]RecordHeader, error) {
 	out, i := dst, c.headersAt
 	for range c.headerCount {
 		var h RecordHeader
@@ -167,7 +125,7 @@ func (c *Cursor) AppendHeaders(dst []RecordHeader) ([]RecordHeader, error) {
 }
 
 // checkHeaders parses the current record's headers and keeps nothing.
-func (c *Cursor) checkHeaders() bool {
+func (c *cursor) checkHeaders() bool {
 	i := c.headersAt
 	for range c.headerCount {
 		if _, _, i = c.header(i); i < 0 {
@@ -178,7 +136,7 @@ func (c *Cursor) checkHeaders() bool {
 }
 
 // header reads one header of the current record.
-func (c *Cursor) header(i int) (key, value []byte, next int) {
+func (c *cursor) header(i int) (key, value []byte, next int) {
 	b := c.section[:c.end]
 	key, i = readBytes(b, i)
 	value, i = readBytes(b, i)
@@ -189,6 +147,6 @@ func (c *Cursor) header(i int) (key, value []byte, next int) {
 	return key, value, i
 }
 
-func (c *Cursor) checkEnd(i int) bool {
+func (c *cursor) checkEnd(i int) bool {
 	return i == c.end || c.fail(ErrRecord, "%d bytes after the last header", c.end-i)
 }

@@ -28,7 +28,7 @@ type Decoder struct {
 }
 
 // NewDecoder returns a decoder that refuses batches over the limits.
-func NewDecoder(l Limits) *Decoder { return &Decoder{limits: l.orDefault()} }
+func NewDecoder(l Limits) *Decoder { return &Decoder{limits: l.withDefaults()} }
 
 // release returns a pooled decoder.
 func (d *Decoder) release() {
@@ -44,7 +44,7 @@ func (d *Decoder) Decode(b Batch, dst []Record) ([]Record, error) { return d.dec
 
 // decodeProduced is ValidateProduced and Decode in one walk over the records.
 func (d *Decoder) decodeProduced(b Batch, dst []Record, l Limits) ([]Record, error) {
-	d.limits = l.orDefault()
+	d.limits = l.withDefaults()
 	if err := b.checkHeader(&d.limits); err != nil {
 		return dst, err
 	}
@@ -56,7 +56,7 @@ func (d *Decoder) decodeProduced(b Batch, dst []Record, l Limits) ([]Record, err
 
 // decode is Decode; produced demands that offset deltas equal the records' places.
 func (d *Decoder) decode(b Batch, dst []Record, produced bool) ([]Record, error) {
-	c, err := d.Cursor(b)
+	c, err := d.cursor(b)
 	if err != nil {
 		return dst, err
 	}
@@ -66,12 +66,12 @@ func (d *Decoder) decode(b Batch, dst []Record, produced bool) ([]Record, error)
 	headers := d.headers[:0]
 	d.ends = slices.Grow(d.ends[:0], c.count)
 	out := slices.Grow(dst, c.count)
-	for c.Next() {
+	for c.next() {
 		if produced && !c.checkDelta(int64(c.index), int64(c.index)) {
 			break
 		}
 		r := Record{
-			OffsetDelta: c.offsetDelta, Attributes: c.attributes, Timestamp: c.Timestamp(),
+			OffsetDelta: c.offsetDelta, Attributes: c.attributes, Timestamp: c.timestamp(),
 			Key: c.key, Value: c.value,
 		}
 		if c.headerCount > 0 {
@@ -79,7 +79,7 @@ func (d *Decoder) decode(b Batch, dst []Record, produced bool) ([]Record, error)
 			if !c.checkHeaderCount(from+int(c.headerCount), d.limits.MaxBatchHeaders) {
 				break
 			}
-			if headers, err = c.AppendHeaders(headers); err != nil {
+			if headers, err = c.appendHeaders(headers); err != nil {
 				break
 			}
 			r.Headers = headers[from:len(headers):len(headers)]
@@ -94,18 +94,18 @@ func (d *Decoder) decode(b Batch, dst []Record, produced bool) ([]Record, error)
 	return out, nil
 }
 
-// Cursor starts a walk over the records of b, decompressing them if need be. The cursor is valid
+// cursor starts a walk over the records of b, decompressing them if need be. The cursor is valid
 // until the decoder's next call.
-func (d *Decoder) Cursor(b Batch) (Cursor, error) {
+func (d *Decoder) cursor(b Batch) (cursor, error) {
 	if d.limits.MaxRecords == 0 {
 		d.limits = DefaultLimits()
 	}
 	if err := b.checkShape(); err != nil {
-		return Cursor{}, err
+		return cursor{}, err
 	}
 	section, err := d.section(b)
 	if err != nil {
-		return Cursor{}, err
+		return cursor{}, err
 	}
 	return newCursor(b, section, &d.limits)
 }

@@ -51,14 +51,14 @@ func goldenBatches(t *testing.T) map[string]struct {
 		out[codec.String()] = golden{b, false, records}
 	}
 	var w Builder
-	w.ResetLike(plain)
+	w.resetLike(plain)
 	w.Append(records[1])
 	filtered, err := w.Build(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	out["filtered"] = golden{filtered, true, records[1:2]}
-	w.ResetLike(plain)
+	w.resetLike(plain)
 	empty, err := w.Build(nil)
 	if err != nil {
 		t.Fatal(err)

@@ -189,24 +189,24 @@ func ourBatches(t *testing.T, codec record.Codec) (buf []byte, want []record.Rec
 	n := int32(len(want))
 	source := record.Batch(bytes.Clone(whole))
 	source.SetBaseOffset(int64(n))
-	w.ResetLike(source)
-	c, err := record.NewDecoder(record.Limits{}).Cursor(source)
-	for c.Next() {
-		if c.Index()%3 == 1 {
-			w.AppendRaw(&c)
-			r := want[c.Index()]
+	var u record.Unpacker
+	if err := u.Decode(t.Context(), record.NewTestBudget(), source); err != nil {
+		t.Fatal(err)
+	}
+	w.Replace(&u.Decoded)
+	for i := range u.Records {
+		if i%3 == 1 {
+			w.AppendFrom(&u.Decoded, i)
+			r := want[i]
 			r.OffsetDelta += n
 			want = append(want, r)
 		}
-	}
-	if err != nil || c.Err() != nil {
-		t.Fatal(err, c.Err())
 	}
 	if buf, err = w.Build(whole); err != nil {
 		t.Fatal(err)
 	}
 	source.SetBaseOffset(int64(2 * n))
-	w.ResetLike(source)
+	w.Replace(&u.Decoded)
 	if buf, err = w.Build(buf); err != nil {
 		t.Fatal(err)
 	}

@@ -24,8 +24,8 @@ func DefaultLimits() Limits {
 	}
 }
 
-// orDefault fills the fields that are not set.
-func (l Limits) orDefault() Limits {
+// withDefaults fills the fields that are not set.
+func (l Limits) withDefaults() Limits {
 	d := DefaultLimits()
 	return Limits{
 		MaxBatchBytes:        cmp.Or(max(l.MaxBatchBytes, 0), d.MaxBatchBytes),

@@ -1,7 +1,6 @@
 package record
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -26,16 +25,16 @@ func checkSame(b Batch, want []Record) error {
 
 // checkRebuild rebuilds a valid batch in both ways, record by record and raw, and compares.
 func checkRebuild(b Batch, records []Record) error {
-	var w, rawWriter Builder
-	w.ResetLike(b)
-	rawWriter.ResetLike(b)
-	c, err := new(Decoder).Cursor(b)
-	for c.Next() {
-		w.Append(records[c.Index()])
-		rawWriter.AppendRaw(&c)
-	}
-	if err = errors.Join(err, c.Err()); err != nil {
+	d, err := decodeBatch(b)
+	if err != nil {
 		return err
+	}
+	var w, rawWriter Builder
+	w.Replace(d)
+	rawWriter.Replace(d)
+	for i := range d.Records {
+		w.Append(records[i])
+		rawWriter.AppendFrom(d, i)
 	}
 	for name, from := range map[string]*Builder{"records": &w, "raw": &rawWriter} {
 		out, err := from.Build(nil)
@@ -115,16 +114,16 @@ func checkFilter(t *rapid.T, b Batch, records []Record) {
 	keep := rapid.SliceOfN(rapid.Bool(), len(records), len(records)).Draw(t, "keep")
 	var w Builder
 	var want []Record
-	w.ResetLike(b)
-	c, err := new(Decoder).Cursor(b)
+	d, err := decodeBatch(b)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for c.Next() {
-		if i := c.Index(); keep[i] {
+	w.Replace(d)
+	for i := range d.Records {
+		if keep[i] {
 			want = append(want, records[i])
 			if i%2 == 0 {
-				w.AppendRaw(&c)
+				w.AppendFrom(d, i)
 			} else {
 				w.Append(records[i])
 			}
@@ -178,7 +177,7 @@ func TestLogAppendTime(t *testing.T) {
 		}
 	}
 	var w Builder
-	w.ResetLike(b)
+	w.resetLike(b)
 	w.Append(Record{OffsetDelta: 2, Timestamp: 5})
 	out, err := w.Build(nil)
 	if err != nil {

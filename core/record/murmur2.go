@@ -2,8 +2,8 @@ package record
 
 import "encoding/binary"
 
-// Murmur2 is the hash by which Kafka's clients choose a partition for a key.
-func Murmur2(key []byte) uint32 {
+// murmur2 is the hash by which Kafka's clients choose a partition for a key.
+func murmur2(key []byte) uint32 {
 	const (
 		seed = 0x9747b28c
 		m    = 0x5bd1e995
@@ -32,5 +32,5 @@ func Murmur2(key []byte) uint32 {
 
 // PartitionForKey is the partition, of n > 0, that Kafka's default partitioner gives a key.
 func PartitionForKey(key []byte, n int32) int32 {
-	return int32(Murmur2(key)&0x7fffffff) % n
+	return int32(murmur2(key)&0x7fffffff) % n
 }

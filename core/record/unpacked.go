@@ -113,7 +113,7 @@ func (u *Unpacked) decode(ctx context.Context, k *keptBatch, batch Batch, limits
 		return 0, read(limits)
 	}
 	// The count is not yet checked; the bytes bound what will be allocated.
-	count := min(int64(max(batch.Count(), 0)), int64(len(batch)/minRecordSize), int64(limits.orDefault().MaxRecords))
+	count := min(int64(max(batch.Count(), 0)), int64(len(batch)/minRecordSize), int64(limits.withDefaults().MaxRecords))
 	share := count * perRecord
 	if !u.budget.bytes.TryAcquire(share) {
 		return 0, errNoRoom

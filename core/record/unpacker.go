@@ -48,11 +48,6 @@ func (u *Unpacker) choose(limits Limits) {
 	}
 }
 
-// Cursor walks over the batch that was decoded last, before Release.
-func (u *Unpacker) Cursor(batch Batch) (Cursor, error) {
-	return newCursor(batch, u.used.records, &u.used.limits)
-}
-
 // Release gives back what the last successful Decode took of the budget.
 func (u *Unpacker) Release() {
 	if u.used != &u.plain && u.used != u.small {

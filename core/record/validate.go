@@ -3,7 +3,7 @@ package record
 // CheckHeader checks everything that can be told without walking the records: length, magic, codec,
 // counts and checksum. It allocates nothing unless it fails.
 func (b Batch) CheckHeader(l Limits) error {
-	l = l.orDefault()
+	l = l.withDefaults()
 	return b.checkHeader(&l)
 }
 
@@ -49,7 +49,7 @@ func (b Batch) checkShape() error {
 // of which records were filtered out. Compressed records are decompressed within the limits. It
 // allocates nothing for an uncompressed batch unless it fails.
 func (b Batch) Validate(l Limits) error {
-	l = l.orDefault()
+	l = l.withDefaults()
 	if err := b.checkHeader(&l); err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func (b Batch) Validate(l Limits) error {
 // offset deltas 0..n-1 without holes, producer fields that go together, and no flags that are not
 // a producer's to set.
 func (b Batch) ValidateProduced(l Limits) error {
-	l = l.orDefault()
+	l = l.withDefaults()
 	if err := b.checkHeader(&l); err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func (b Batch) checkRecords(l *Limits, produced bool) error {
 	d := decoders.Get().(*Decoder)
 	defer d.release()
 	d.limits = *l
-	c, err := d.Cursor(b)
+	c, err := d.cursor(b)
 	if err != nil {
 		return err
 	}
@@ -108,9 +108,9 @@ func (b Batch) checkRecords(l *Limits, produced bool) error {
 }
 
 // check walks all records. contiguous demands that offset deltas equal the records' places.
-func (c *Cursor) check(last int32, maxBatchHeaders int, contiguous bool) error {
+func (c *cursor) check(last int32, maxBatchHeaders int, contiguous bool) error {
 	headers, least := 0, int64(0)
-	for c.Next() {
+	for c.next() {
 		most := int64(last)
 		if contiguous {
 			most = least
@@ -131,7 +131,7 @@ func (c *Cursor) check(last int32, maxBatchHeaders int, contiguous bool) error {
 }
 
 // checkDelta checks the current record's offset delta.
-func (c *Cursor) checkDelta(least, most int64) bool {
+func (c *cursor) checkDelta(least, most int64) bool {
 	if delta := int64(c.offsetDelta); delta < least || delta > most {
 		return c.fail(ErrOffsets, "offset delta %d, expected %d to %d", delta, least, most)
 	}
@@ -139,7 +139,7 @@ func (c *Cursor) checkDelta(least, most int64) bool {
 }
 
 // checkHeaderCount checks the number of headers in the batch up to the current record.
-func (c *Cursor) checkHeaderCount(n, most int) bool {
+func (c *cursor) checkHeaderCount(n, most int) bool {
 	if n > most {
 		return c.fail(ErrTooLarge, "%d headers in the batch so far, the limit is %d", n, most)
 	}

@@ -241,26 +241,20 @@ func TestNoAllocations(t *testing.T) {
 			records, err = d.Decode(b, records[:0])
 			return err
 		},
-		"Cursor": func() error {
-			c, err := d.Cursor(b)
-			for c.Next() {
-				_ = c.Raw()
-			}
-			return errors.Join(err, c.Err())
-		},
 		"filter": func() (err error) {
-			w.ResetLike(b)
-			c, err := d.Cursor(b)
-			for c.Next() {
-				w.AppendRaw(&c)
+			if records, err = d.Decode(b, records[:0]); err != nil {
+				return err
 			}
-			if err == nil {
-				out, err = w.Build(out[:0])
+			decoded := d.decoded(b, records)
+			w.Replace(&decoded)
+			for i := range records {
+				w.AppendFrom(&decoded, i)
 			}
+			out, err = w.Build(out[:0])
 			return err
 		},
 		"rebuild": func() (err error) {
-			w.ResetLike(b)
+			w.resetLike(b)
 			if records, err = d.Decode(b, records[:0]); err != nil {
 				return err
 			}

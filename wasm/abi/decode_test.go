@@ -19,7 +19,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add(mem[vectorOutput:vectorOutput+2*vectorDataOff], result-vectorOutput<<32)
 	}
 	in := ordersInput()
-	limits := Limits{MaxRecordBytes: 4 << 10, MaxHeaders: 8, MaxOutputBytes: 16 << 10}.OrDefault()
+	limits := Limits{MaxRecordBytes: 4 << 10, MaxHeaders: 8, MaxOutputBytes: 16 << 10}.WithDefaults()
 	f.Fuzz(func(t *testing.T, mem []byte, result uint64) {
 		before := bytes.Clone(mem)
 		var arena Arena

@@ -1,5 +1,7 @@
 package abi
 
+import "cmp"
+
 // The limits of modules and stages that every part of the broker keeps to.
 const (
 	// PageSize is the unit of a module's memory in bytes, and the least that a stage may have.
@@ -28,16 +30,13 @@ func DefaultLimits() Limits {
 	return Limits{MaxActionsPerRecord: 16, MaxRecordBytes: 8 << 20, MaxHeaders: 1024, MaxOutputBytes: 32 << 20}
 }
 
-// OrDefault fills the fields that are not set.
-func (l Limits) OrDefault() Limits {
+// WithDefaults fills the fields that are not set.
+func (l Limits) WithDefaults() Limits {
 	d := DefaultLimits()
-	for _, f := range [...]struct{ field, value *int }{
-		{&l.MaxActionsPerRecord, &d.MaxActionsPerRecord}, {&l.MaxRecordBytes, &d.MaxRecordBytes},
-		{&l.MaxHeaders, &d.MaxHeaders}, {&l.MaxOutputBytes, &d.MaxOutputBytes},
-	} {
-		if *f.field <= 0 {
-			*f.field = *f.value
-		}
+	return Limits{
+		MaxActionsPerRecord: cmp.Or(max(l.MaxActionsPerRecord, 0), d.MaxActionsPerRecord),
+		MaxRecordBytes:      cmp.Or(max(l.MaxRecordBytes, 0), d.MaxRecordBytes),
+		MaxHeaders:          cmp.Or(max(l.MaxHeaders, 0), d.MaxHeaders),
+		MaxOutputBytes:      cmp.Or(max(l.MaxOutputBytes, 0), d.MaxOutputBytes),
 	}
-	return l
 }

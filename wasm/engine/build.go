@@ -108,11 +108,11 @@ func (c *code) trial() error {
 	sandbox := newSandbox(c.engine, NoObserver{}, "module", nil, limit)
 	in, err := c.instantiate(sandbox)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalidModule, err)
+		return fmt.Errorf("%w: %w", module.ErrInvalid, err)
 	}
 	defer in.close()
 	if err := in.readFields(); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalidModule, err)
+		return fmt.Errorf("%w: %w", module.ErrInvalid, err)
 	}
 	c.info.Fields = in.mask
 	return nil

@@ -2,9 +2,9 @@ package engine
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"sync"
-	"sync/atomic"
 
 	"github.com/tetratelabs/wazero"
 
@@ -26,11 +26,25 @@ type code struct {
 	compiled wazero.CompiledModule
 	cache    wazero.CompilationCache // nil without a cache directory
 
-	starting  sync.WaitGroup // pools being made; Add under Engine.mu while it is not closed
-	destroyed sync.Once
+	// starting counts the pools that are being made; Add under Engine.mu while the engine is not closed.
+	starting sync.WaitGroup
+	// destroy frees the machine code. No instance may be left. Idempotent.
+	destroy func()
 
-	mu    sync.Mutex // taken after Engine.mu, before Pool.mu
+	// mu covers pools, and the references of each pool in it: Pool.refs. It is taken after Engine.mu and
+	// before Pool.mu.
+	mu    sync.Mutex
 	pools map[poolKey]*Pool
+}
+
+func newCode(e *Engine, hash [32]byte) *code {
+	c := &code{engine: e, hash: hash, ready: make(chan struct{}), pools: map[poolKey]*Pool{}}
+	c.destroy = sync.OnceFunc(func() {
+		if err := c.free(); err != nil {
+			e.opts.Logger.Error("a module's machine code was not freed", "hash", hex.EncodeToString(hash[:6]), "error", err)
+		}
+	})
+	return c
 }
 
 // failed tells whether the build is over and was in vain.
@@ -74,15 +88,6 @@ func (c *code) shutdown(ctx context.Context) error {
 	return nil
 }
 
-// destroy frees the machine code. No instance may be left.
-func (c *code) destroy() {
-	c.destroyed.Do(func() {
-		if err := c.free(); err != nil {
-			c.engine.opts.Logger.Error("freeing a module", "hash", c.hash[:6], "error", err)
-		}
-	})
-}
-
 // free closes what compile made, in reverse order. A CompiledModule that is not closed keeps its machine
 // code mapped for as long as the process lives.
 func (c *code) free() error {
@@ -103,16 +108,16 @@ func (c *code) free() error {
 
 // Module is a handle to a compiled module.
 type Module struct {
-	code     *code
-	released atomic.Bool
+	code    *code
+	release func()
 }
 
-// Info describes the module. Its fields are what the module said without a configuration.
-func (m *Module) Info() Info { return m.code.info }
+func newModule(c *code) *Module {
+	return &Module{code: c, release: sync.OnceFunc(func() { c.engine.release(c) })}
+}
+
+// Info describes the module. Its fields are what the module asked for without a configuration.
+func (m *Module) Info() module.Info { return m.code.info }
 
 // Release gives the handle up; pools made from it stay usable. Idempotent.
-func (m *Module) Release() {
-	if m.released.CompareAndSwap(false, true) {
-		m.code.engine.release(m.code)
-	}
-}
+func (m *Module) Release() { m.release() }

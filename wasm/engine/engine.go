@@ -23,17 +23,10 @@ import (
 
 	"github.com/wasmill/wasmill/raftstore/vfs"
 	"github.com/wasmill/wasmill/wasm/abi"
-	"github.com/wasmill/wasmill/wasm/module"
 )
 
 // ErrClosed: the engine or the pool was closed before or during the call.
 var ErrClosed = errors.New("wasm engine is closed")
-
-// ErrInvalidModule is wrapped by every error that says that an upload cannot be a transform.
-var ErrInvalidModule = module.ErrInvalid
-
-// Info describes a module; see package module.
-type Info = module.Info
 
 // Options configure an Engine. The zero value is usable.
 type Options struct {
@@ -49,7 +42,7 @@ type Options struct {
 	Now                func() time.Time // wall clock
 }
 
-func (o Options) orDefault() Options {
+func (o Options) withDefaults() Options {
 	o.MaxMemoryBytes = cmp.Or(o.MaxMemoryBytes, 256<<20)
 	o.DefaultMemoryBytes = min(cmp.Or(o.DefaultMemoryBytes, abi.DefaultMemoryBytes), o.MaxMemoryBytes)
 	o.MaxInstances = cmp.Or(o.MaxInstances, runtime.GOMAXPROCS(0))
@@ -84,7 +77,7 @@ type Engine struct {
 // New makes an engine. It refuses to run where wazero's compiler is not supported, unless the options
 // allow the interpreter.
 func New(opts Options) (*Engine, error) {
-	opts = opts.orDefault()
+	opts = opts.withDefaults()
 	if opts.MaxMemoryBytes < abi.PageSize || opts.MaxMemoryBytes > abi.MaxMemoryBytes {
 		return nil, fmt.Errorf("wasm engine: memory limit of %d bytes is not within %d and %d", opts.MaxMemoryBytes, abi.PageSize, abi.MaxMemoryBytes)
 	}
@@ -109,9 +102,6 @@ func New(opts Options) (*Engine, error) {
 	return e, nil
 }
 
-// Inspect tells whether wasm can be a transform, without running or compiling it.
-func Inspect(wasm []byte) (Info, error) { return module.Inspect(wasm, module.Limits{}) }
-
 // Observer is what the engine reports to.
 func (e *Engine) Observer() Observer { return e.opts.Observer }
 
@@ -126,7 +116,7 @@ func (e *Engine) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 	}
 	c, found := e.codes[hash]
 	if !found {
-		c = &code{engine: e, hash: hash, ready: make(chan struct{}), pools: map[poolKey]*Pool{}}
+		c = newCode(e, hash)
 		e.codes[hash] = c
 	}
 	if i := slices.Index(e.idle, c); i >= 0 {
@@ -149,7 +139,7 @@ func (e *Engine) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 		e.release(c)
 		return nil, c.err
 	}
-	return &Module{code: c}, nil
+	return newModule(c), nil
 }
 
 // release gives up one reference. Without any the code stays idle for a while: a module that was pushed is

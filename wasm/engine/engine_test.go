@@ -301,10 +301,10 @@ func TestCompileRefuses(t *testing.T) {
 	}{
 		"not Wasm":             {[]byte("#!/bin/sh"), module.ErrNotWasm},
 		"broken body":          {wasmtest.With(wasmtest.Parts{Process: func(c *wasmtest.Code) { c.I32(0) }}), module.ErrMalformed},
-		"_initialize traps":    {wasmtest.With(wasmtest.Parts{Initialize: func(c *wasmtest.Code) { c.Unreachable() }}), ErrInvalidModule},
-		"start function traps": {trappingStart(), ErrInvalidModule},
-		"fields trap":          {wasmtest.With(wasmtest.Parts{Fields: func(c *wasmtest.Code) { c.Unreachable() }}), ErrInvalidModule},
-		"WASI signature":       {wasmtest.With(wasmtest.Parts{Imports: [][4]string{{"wasi_snapshot_preview1", "proc_exit", wasmtest.I64, ""}}}), ErrInvalidModule},
+		"_initialize traps":    {wasmtest.With(wasmtest.Parts{Initialize: func(c *wasmtest.Code) { c.Unreachable() }}), module.ErrInvalid},
+		"start function traps": {trappingStart(), module.ErrInvalid},
+		"fields trap":          {wasmtest.With(wasmtest.Parts{Fields: func(c *wasmtest.Code) { c.Unreachable() }}), module.ErrInvalid},
+		"WASI signature":       {wasmtest.With(wasmtest.Parts{Imports: [][4]string{{"wasi_snapshot_preview1", "proc_exit", wasmtest.I64, ""}}}), module.ErrInvalid},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for range 2 { // a failure is not remembered

@@ -39,6 +39,12 @@ type Pool struct {
 	drained chan struct{} // closed when the pool is closed and no instance is left
 	refs    int           // guarded by code.mu
 
+	// shutdown refuses new calls and frees what is idle; drained is closed when the last call has ended.
+	// Idempotent.
+	shutdown func()
+
+	// mu covers the fields below: whether the pool is closed, and which instances are idle or in use. No
+	// instance is started, run or closed under it.
 	mu     sync.Mutex
 	closed bool
 	inUse  int
@@ -54,7 +60,7 @@ func (m *Module) Pool(opts PoolOptions) (*Pool, error) {
 		return nil, fmt.Errorf("%s: %w", opts.Label, err)
 	}
 	limits := opts.Limits
-	limits.Answer = limits.Answer.OrDefault()
+	limits.Answer = limits.Answer.WithDefaults()
 	limits.MemoryBytes = cmp.Or(limits.MemoryBytes, c.engine.opts.DefaultMemoryBytes)
 	if most := c.engine.opts.MaxMemoryBytes; limits.MemoryBytes < abi.PageSize || limits.MemoryBytes > most {
 		return nil, fmt.Errorf("%s: memory limit of %d bytes is not within %d and %d", opts.Label, limits.MemoryBytes, abi.PageSize, most)
@@ -77,6 +83,7 @@ func (m *Module) Pool(opts PoolOptions) (*Pool, error) {
 		code: c, key: key, sandbox: sandbox, limits: limits.Answer, mask: first.mask,
 		slots: make(chan struct{}, c.engine.opts.MaxInstances), drained: make(chan struct{}), idle: []*instance{first},
 	}
+	p.shutdown = sync.OnceFunc(p.stop)
 	return c.adopt(p)
 }
 
@@ -232,13 +239,8 @@ func (p *Pool) Close() {
 	p.code.engine.release(p.code)
 }
 
-// shutdown refuses new calls and frees what is idle. Idempotent.
-func (p *Pool) shutdown() {
+func (p *Pool) stop() {
 	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
-		return
-	}
 	p.closed = true
 	idle := p.idle
 	p.idle = nil

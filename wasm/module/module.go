@@ -6,6 +6,7 @@
 package module
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -50,23 +51,19 @@ func DefaultLimits() Limits {
 	}
 }
 
-func (l Limits) orDefault() Limits {
+// withDefaults fills the fields that are not set.
+func (l Limits) withDefaults() Limits {
 	d := DefaultLimits()
-	if l.MaxMemoryBytes == 0 {
-		l.MaxMemoryBytes = d.MaxMemoryBytes
+	return Limits{
+		MaxBytes:         cmp.Or(l.MaxBytes, d.MaxBytes),
+		MaxMemoryBytes:   cmp.Or(l.MaxMemoryBytes, d.MaxMemoryBytes),
+		MaxTableElements: cmp.Or(l.MaxTableElements, d.MaxTableElements),
+		MaxTables:        cmp.Or(l.MaxTables, d.MaxTables),
+		MaxTypes:         cmp.Or(l.MaxTypes, d.MaxTypes),
+		MaxImports:       cmp.Or(l.MaxImports, d.MaxImports),
+		MaxExports:       cmp.Or(l.MaxExports, d.MaxExports),
+		MaxFunctions:     cmp.Or(l.MaxFunctions, d.MaxFunctions),
 	}
-	if l.MaxTableElements == 0 {
-		l.MaxTableElements = d.MaxTableElements
-	}
-	for _, f := range [...]struct{ field, value *int }{
-		{&l.MaxBytes, &d.MaxBytes}, {&l.MaxTables, &d.MaxTables}, {&l.MaxTypes, &d.MaxTypes},
-		{&l.MaxImports, &d.MaxImports}, {&l.MaxExports, &d.MaxExports}, {&l.MaxFunctions, &d.MaxFunctions},
-	} {
-		if *f.field == 0 {
-			*f.field = *f.value
-		}
-	}
-	return l
 }
 
 // Info describes a module that can be a transform.
@@ -85,7 +82,7 @@ type Info struct {
 
 // Inspect reads wasm and checks that it is a transform within limits. It keeps nothing of wasm.
 func Inspect(wasm []byte, limits Limits) (Info, error) {
-	limits = limits.orDefault()
+	limits = limits.withDefaults()
 	if len(wasm) > limits.MaxBytes {
 		return Info{}, fmt.Errorf("%w: %d bytes, the limit is %d; strip debug information (Go: -ldflags='-s -w')", ErrTooLarge, len(wasm), limits.MaxBytes)
 	}

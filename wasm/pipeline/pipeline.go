@@ -52,6 +52,13 @@ type Spec struct {
 	Now     func() time.Time // for the circuit breakers; nil: time.Now
 }
 
+func (s Spec) withDefaults() Spec {
+	if s.Now == nil {
+		s.Now = time.Now
+	}
+	return s
+}
+
 // ModuleSource hands out modules by the SHA-256 of their bytes, in lower-case hex.
 type ModuleSource interface {
 	Get(ctx context.Context, hash string) ([]byte, error)
@@ -65,7 +72,12 @@ type Pipeline struct {
 	stages  []*stage
 	now     func() time.Time
 
-	running sync.RWMutex // read-held by every Run
+	// close waits for runs under way and frees the stages. Idempotent.
+	close func()
+
+	// running is held for reading by every Run, from the look at closed to its end, so that Close frees
+	// nothing that a run uses. It covers closed.
+	running sync.RWMutex
 	closed  bool
 }
 
@@ -86,10 +98,8 @@ func Compile(ctx context.Context, e *engine.Engine, source ModuleSource, spec Sp
 	if len(spec.Stages) == 0 {
 		return nil, fmt.Errorf("pipeline %s has no stages", spec.Name)
 	}
-	p := &Pipeline{name: spec.Name, version: spec.Version, place: spec.Place, now: spec.Now}
-	if p.now == nil {
-		p.now = time.Now
-	}
+	p := &Pipeline{name: spec.Name, version: spec.Version, place: spec.Place, now: spec.withDefaults().Now}
+	p.close = sync.OnceFunc(p.shutdown)
 	for i, s := range spec.Stages {
 		st, err := compileStage(ctx, e, source, spec.Place, s)
 		if err != nil {
@@ -143,12 +153,11 @@ func (p *Pipeline) StageName(i int) string {
 }
 
 // Close waits for runs under way and frees the stages. Idempotent.
-func (p *Pipeline) Close() {
+func (p *Pipeline) Close() { p.close() }
+
+func (p *Pipeline) shutdown() {
 	p.running.Lock()
 	defer p.running.Unlock()
-	if p.closed {
-		return
-	}
 	p.closed = true
 	for _, s := range p.stages {
 		s.pool.Close()
