@@ -70,10 +70,10 @@ func TestRealBrokerIsObserved(t *testing.T) {
 		"wasmill_topic_written_records_total{topic=orders}":                     60,
 		"wasmill_topic_fetched_batches_total{topic=orders}":                     6,
 		"wasmill_topic_fetched_records_total{topic=orders}":                     60,
-		"wasmill_stage_duration_seconds_count{stage=produce}":                   3,
-		"wasmill_stage_duration_seconds_count{stage=append}":                    3,
-		"wasmill_stage_duration_seconds_count{stage=fetch}":                     2,
-		"wasmill_stage_duration_seconds_count{stage=read}":                      2,
+		"wasmill_phase_duration_seconds_count{phase=produce}":                   3,
+		"wasmill_phase_duration_seconds_count{phase=append}":                    3,
+		"wasmill_phase_duration_seconds_count{phase=fetch}":                     2,
+		"wasmill_phase_duration_seconds_count{phase=read}":                      2,
 		"wasmill_errors_total{code=UNKNOWN_TOPIC_OR_PARTITION,operation=fetch}": 1,
 	})
 	if got["wasmill_log_appended_bytes_total{partition=1,topic=orders}"] <= got["wasmill_log_appended_bytes_total{partition=0,topic=orders}"] {
@@ -126,6 +126,6 @@ func TestSpansOfRecords(t *testing.T) {
 		"wasmill_module_calls_total{module=keep@1,outcome=ok}":     1,
 		"wasmill_module_records_total{module=keep@1,verdict=kept}": 3,
 		"wasmill_module_instances{module=keep@1}":                  1,
-		"wasmill_stage_duration_seconds_count{stage=pipeline}":     1,
+		"wasmill_phase_duration_seconds_count{phase=pipeline}":     1,
 	})
 }

@@ -17,9 +17,10 @@ type cells[K comparable, V any] struct {
 	most int
 	make func(K) *V
 
-	mu   sync.RWMutex
-	all  map[K]*V
 	rest *V
+
+	mu  sync.RWMutex // covers all; what a cell counts is atomic
+	all map[K]*V
 }
 
 // newCells takes the key under which what is beyond the bound is counted.

@@ -25,8 +25,8 @@ func signalURL(endpoint, signal string) (string, error) {
 	return u.String(), nil
 }
 
-// exportLog says when a collector stops taking data, and when it takes it again; not every time in
-// between. The exporters hand no errors on, as the SDK would print them past our logger.
+// exportLog logs when a collector stops taking data, and when it takes it again; not every failure in
+// between. The exporters return no errors, as the SDK would print them to standard error.
 type exportLog struct {
 	logger  *slog.Logger
 	failing atomic.Bool
@@ -39,9 +39,9 @@ func newExportLog(o Options, signal string) *exportLog {
 func (l *exportLog) note(err error) {
 	switch {
 	case err != nil && !l.failing.Swap(true):
-		l.logger.Warn("telemetry could not be exported; this goes on to be tried", "error", err)
+		l.logger.Warn("telemetry export failed; retrying", "error", err)
 	case err == nil && l.failing.Swap(false):
-		l.logger.Info("telemetry is exported again")
+		l.logger.Info("telemetry export works again")
 	}
 }
 

@@ -16,13 +16,13 @@ var durationBuckets = []float64{
 	0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
 }
 
-// Bounds of how many labels are told apart. See docs/telemetry.md.
+// Bounds of how many labels are counted each by itself. See docs/telemetry.md.
 const (
 	maxTopics       = 10_000
 	maxPartitions   = 20_000
 	maxModules      = 1_000
 	maxGuestMetrics = 64 // names of one module
-	maxStages       = 32
+	maxPhases       = 32
 	maxRequests     = 2_000
 	maxFailures     = 500
 )
@@ -32,7 +32,7 @@ type (
 	gauge   = metric.Int64ObservableGauge
 )
 
-// instruments are what the meter knows. Counters are read from cells; histograms are told.
+// instruments are what the meter has. Counters are read from cells; histograms get every value.
 type instruments struct {
 	buildInfo gauge
 	uptime    metric.Float64ObservableGauge
@@ -51,7 +51,7 @@ type instruments struct {
 	activeRequests                      gauge
 	memoryInUse, memoryLimit            gauge
 
-	stageDuration, moduleDuration, requestDuration metric.Float64Histogram
+	phaseDuration, moduleDuration, requestDuration metric.Float64Histogram
 }
 
 // make declares every instrument and has collect called when a reader wants their values.
@@ -108,7 +108,7 @@ func (i *instruments) make(m metric.Meter, collect metric.Callback) error {
 	show(&i.memoryInUse, "wasmill.memory.in_use", "By", "Memory that requests hold of a budget.")
 	show(&i.memoryLimit, "wasmill.memory.limit", "By", "Most that requests may hold of a budget.")
 
-	time(&i.stageDuration, "wasmill.stage.duration", "Time by stage of a record's path.")
+	time(&i.phaseDuration, "wasmill.phase.duration", "Time by phase of a record's path.")
 	time(&i.moduleDuration, "wasmill.module.call.duration", "Time of one call of a module with one batch.")
 	time(&i.requestDuration, "wasmill.http.request.duration", "Time from an HTTP request's first byte to its answer's last one.")
 
@@ -127,12 +127,12 @@ func (t *Telemetry) makeCells() {
 	t.topics = newCells(maxTopics, other, newTopicCell)
 	t.partitions = newCells(maxPartitions, partitionKey{other, -1}, t.newPartitionCell)
 	t.modules = newCells(maxModules, other, newModuleCell)
-	t.stages = newCells(maxStages, other, newStageCell)
+	t.phases = newCells(maxPhases, other, newPhaseCell)
 	t.requests = newCells(maxRequests, requestKey{method: other, route: other}, newRequestCell)
 	t.failures = newCells(maxFailures, failureKey{operation: other}, newFailureCell)
 }
 
-// collect tells a reader the present values. Readers may call it at the same time.
+// collect gives a reader the present values. Readers may call it at the same time.
 func (t *Telemetry) collect(_ context.Context, o metric.Observer) error {
 	i := &t.instruments
 	o.ObserveInt64(i.buildInfo, 1, t.build)

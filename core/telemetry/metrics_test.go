@@ -241,7 +241,7 @@ func TestConcurrentUse(t *testing.T) {
 		"wasmill_module_calls_total{module=m@1,outcome=ok}":              n,
 		"wasmill_module_guest{module=m@1,name=g3}":                       n / 4,
 		"wasmill_log_appended_bytes_total{partition=0,topic=t}":          10 * n,
-		"wasmill_stage_duration_seconds_count{stage=sync}":               n,
+		"wasmill_phase_duration_seconds_count{phase=sync}":               n,
 		"wasmill_http_active_requests{}":                                 0,
 	})
 }

@@ -144,7 +144,7 @@ func TestARefusingCollectorIsLoggedOnce(t *testing.T) {
 		await(t, c.asked)
 	}
 	stop(t, tel) // a collector that does not take the rest is no failure of the broker's
-	if n := strings.Count(log.String(), "could not be exported"); n != 1 {
+	if n := strings.Count(log.String(), "telemetry export failed"); n != 1 {
 		t.Errorf("%d warnings, want one:\n%s", n, log.String())
 	}
 }

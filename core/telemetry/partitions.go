@@ -12,7 +12,7 @@ import (
 	"github.com/wasmill/wasmill/raftstore/log"
 )
 
-// PartitionStat is where one partition of this broker stands.
+// PartitionStat is the state of one partition of this broker.
 type PartitionStat struct {
 	Topic          string
 	Partition      int32
@@ -66,10 +66,10 @@ func (c *partitionCell) Appended(entries int, bytes int64) {
 // Synced implements log.Observer.
 func (c *partitionCell) Synced(took time.Duration) {
 	c.syncs.Add(1)
-	c.telemetry.Phase(stageSync, took)
+	c.telemetry.Phase(phaseSync, took)
 }
 
-// collectPartitions tells offsets and sizes as they are now, and what the logs counted.
+// collectPartitions observes offsets and sizes as they are now, and what the logs counted.
 func (t *Telemetry) collectPartitions(o metric.Observer) {
 	i := &t.instruments
 	if list := t.partitionsNow.Load(); list != nil {
@@ -91,7 +91,7 @@ func (t *Telemetry) collectPartition(o metric.Observer, s PartitionStat) {
 	i := &t.instruments
 	c := t.partitions.of(partitionKey{s.Topic, s.Partition})
 	if c == t.partitions.rest {
-		return // offsets of different partitions cannot be told as one
+		return // offsets of different partitions cannot be shown as one
 	}
 	failed := int64(0)
 	if s.Failed {

@@ -16,7 +16,7 @@ import (
 
 const operationHTTP = "http"
 
-// requestKey tells requests apart. The server knows few methods, routes and statuses.
+// requestKey is what requests are counted by. The server knows few methods, routes and statuses.
 type requestKey struct {
 	method, route string
 	status        int

@@ -57,7 +57,7 @@ type Options struct {
 	spans sdktrace.SpanExporter
 }
 
-func (o *Options) setDefaults() {
+func (o Options) withDefaults() Options {
 	if o.ExportEvery == 0 {
 		o.ExportEvery = 15 * time.Second
 	}
@@ -67,6 +67,7 @@ func (o *Options) setDefaults() {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	return o
 }
 
 // Telemetry is safe for concurrent use. It is the observer of the broker, its logs and its engine, and
@@ -83,7 +84,7 @@ type Telemetry struct {
 	topics      *cells[string, topicCell]
 	partitions  *cells[partitionKey, partitionCell]
 	modules     *cells[string, moduleCell]
-	stages      *cells[string, stageCell]
+	phases      *cells[string, phaseCell]
 	requests    *cells[requestKey, requestCell]
 	failures    *cells[failureKey, failureCell]
 
@@ -102,7 +103,7 @@ var (
 // Start makes the instruments and, if there is an endpoint, begins to export. It does not wait for the
 // collector: one that cannot be reached is logged and tried again.
 func Start(o Options) (*Telemetry, error) {
-	o.setDefaults()
+	o = o.withDefaults()
 	t := &Telemetry{
 		started:  time.Now(),
 		registry: prometheus.NewRegistry(),
@@ -179,7 +180,7 @@ func (t *Telemetry) stop(ctx context.Context) error {
 	return nil
 }
 
-// labels makes the option by which a cell's values are told apart.
+// labels is the option that puts labels on a value.
 func labels(kvs ...attribute.KeyValue) metric.MeasurementOption {
 	return metric.WithAttributeSet(attribute.NewSet(kvs...))
 }

@@ -19,8 +19,8 @@ const (
 	operationFetch   = "fetch"
 )
 
-// stageSync is told by the logs; the broker names the other stages.
-const stageSync = "sync"
+// phaseSync is observed by the logs; the broker names the other phases.
+const phaseSync = "sync"
 
 // topicCell counts what happens to one topic or view.
 type topicCell struct {
@@ -129,19 +129,19 @@ func tally(buf []byte) (batches, records int64) {
 	return batches, records
 }
 
-// stageCell is one stage's place in the histogram of stages.
-type stageCell struct{ labels []metric.RecordOption }
+// phaseCell is one phase's place in the histogram of phases.
+type phaseCell struct{ labels []metric.RecordOption }
 
-func newStageCell(stage string) *stageCell {
-	return &stageCell{[]metric.RecordOption{labels(attribute.String("stage", stage))}}
+func newPhaseCell(phase string) *phaseCell {
+	return &phaseCell{[]metric.RecordOption{labels(attribute.String("phase", phase))}}
 }
 
 // Phase implements broker.Observer.
 func (t *Telemetry) Phase(phase string, took time.Duration) {
-	t.instruments.stageDuration.Record(context.Background(), took.Seconds(), t.stages.of(phase).labels...)
+	t.instruments.phaseDuration.Record(context.Background(), took.Seconds(), t.phases.of(phase).labels...)
 }
 
-// failureKey tells errors apart.
+// failureKey is what errors are counted by.
 type failureKey struct {
 	operation string // http, produce, fetch
 	code      errcode.Code
