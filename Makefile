@@ -24,7 +24,7 @@ CRASH    ?= Crash|Kill|Pause|Torn|Garbled|Fault|Power|DiskFull|Damage|Corrupt
 ROUNDS   ?= 30
 BENCHFLAGS ?=
 
-.PHONY: help build plugins test race lint fmt fmt-check vet fuzz crash bench demo check tools clean
+.PHONY: help build plugins test race lint fmt fmt-check vet fuzz crash bench compare demo check tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,10 @@ crash: ## the crash and fault tests alone, not from the cache, with ROUNDS (30) 
 
 bench: ## the broker against the raw limits of this machine (BENCHFLAGS go to it)
 	$(GO) run ./benchmarks $(BENCHFLAGS)
+
+compare: ## the broker against another version's binary, turn by turn: make compare BASE=path/to/wasmill
+	@test -x '$(BASE)' || { echo "name the other version's binary: make compare BASE=path/to/wasmill"; exit 2; }
+	$(GO) run ./benchmarks -compare $(abspath $(BASE)) $(BENCHFLAGS)
 
 demo: ## the main job, start to end, on real input
 	$(GO) run ./tests/demo

@@ -21,6 +21,8 @@ type settings struct {
 	rounds int
 	each   time.Duration
 	only   string
+	base   string
+	binary string
 }
 
 func main() {
@@ -29,6 +31,8 @@ func main() {
 	flag.IntVar(&s.rounds, "rounds", 5, "how often raw limit and broker are measured in turn; the median counts")
 	flag.DurationVar(&s.each, "each", 3*time.Second, "length of one measurement")
 	flag.StringVar(&s.only, "only", "", "comma-separated names of the benchmarks to run: "+strings.Join(names(), ", "))
+	flag.StringVar(&s.base, "compare", "", "binary of another version: in place of the benchmarks, both are measured by the same workloads; -only chooses among "+strings.Join(contestNames(), ", "))
+	flag.StringVar(&s.binary, "binary", "", "binary to measure; built from this tree by default")
 	flag.Parse()
 	// The load shares two cores with the broker: it must not spend them on its own garbage.
 	debug.SetGCPercent(800)
@@ -52,6 +56,9 @@ func run(ctx context.Context, s settings) (err error) {
 		return err
 	}
 	machine()
+	if s.base != "" {
+		return compare(ctx, r, s.base)
+	}
 	for _, b := range benchmarks {
 		if s.only != "" && !strings.Contains(","+s.only+",", ","+b.name+",") {
 			continue

@@ -17,8 +17,7 @@ import (
 // runner builds and starts brokers for the benchmarks.
 type runner struct {
 	settings
-	binary string
-	runs   int
+	runs int
 }
 
 // process is a broker that is measured.
@@ -27,7 +26,11 @@ type process struct {
 	data string
 }
 
+// build makes the binary to measure, unless one was named.
 func (r *runner) build(ctx context.Context) (err error) {
+	if r.binary != "" {
+		return nil
+	}
 	r.binary, err = launch.Build(ctx, r.dir)
 	return err
 }
@@ -39,7 +42,17 @@ func (r *runner) start(ctx context.Context, args ...string) (*process, error) {
 }
 
 func (r *runner) startOn(ctx context.Context, data string, args ...string) (*process, error) {
-	b, err := launch.Start(ctx, launch.Options{Binary: r.binary, DataDir: data, Args: append([]string{"--log-level", "warn"}, args...)})
+	return startProcess(ctx, r.binary, data, args...)
+}
+
+// startBinary runs another broker than the runner's on a fresh data directory.
+func (r *runner) startBinary(ctx context.Context, binary string) (*process, error) {
+	r.runs++
+	return startProcess(ctx, binary, filepath.Join(r.dir, "data-"+strconv.Itoa(r.runs)))
+}
+
+func startProcess(ctx context.Context, binary, data string, args ...string) (*process, error) {
+	b, err := launch.Start(ctx, launch.Options{Binary: binary, DataDir: data, Args: append([]string{"--log-level", "warn"}, args...)})
 	if err != nil {
 		return nil, err
 	}

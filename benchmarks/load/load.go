@@ -19,9 +19,10 @@ import (
 type Options struct {
 	Server      string
 	Topic       string
-	Partitions  int32 // connections take them in turn
+	Partitions  int32 // connections take them in turn; 0: the broker chooses them
 	RecordBytes int   // of a value
-	BatchBytes  int   // of a record batch, about
+	BatchBytes  int   // of a record batch before it is compressed, about
+	Codec       record.Codec
 	Connections int
 	Duration    time.Duration
 	Value       func(rng *rand.Rand, dst []byte) // fills a record's value; nil: printable noise
@@ -50,6 +51,7 @@ func (r Result) Percentile(p float64) time.Duration {
 // Batch builds one record batch of the workload.
 func (o Options) Batch(rng *rand.Rand) ([]byte, int, error) {
 	var b record.Builder
+	b.Reset(record.BuilderOptions{Codec: o.Codec})
 	value := make([]byte, o.RecordBytes)
 	fill := o.Value
 	if fill == nil {
@@ -72,9 +74,17 @@ func Noise(rng *rand.Rand, dst []byte) {
 	}
 }
 
+// partition is where the i-th connection writes to.
+func (o Options) partition(i int) int32 {
+	if o.Partitions == 0 {
+		return client.AnyPartition
+	}
+	return int32(i) % o.Partitions
+}
+
 // Produce writes for the duration.
 func Produce(ctx context.Context, o Options) (Result, error) {
-	return run(ctx, o, func(ctx context.Context, c *client.Client, i int, out *Result) error {
+	return Run(ctx, o, func(ctx context.Context, c *client.Client, i int, out *Result) error {
 		rng := rand.New(rand.NewPCG(uint64(i), 1))
 		batch, records, err := o.Batch(rng)
 		if err != nil {
@@ -82,7 +92,7 @@ func Produce(ctx context.Context, o Options) (Result, error) {
 		}
 		for ctx.Err() == nil {
 			began := time.Now()
-			if _, err := c.ProduceBatches(context.WithoutCancel(ctx), o.Topic, int32(i)%o.Partitions, batch); err != nil {
+			if _, err := c.ProduceBatches(context.WithoutCancel(ctx), o.Topic, o.partition(i), batch); err != nil {
 				return err
 			}
 			out.Latencies = append(out.Latencies, time.Since(began))
@@ -96,7 +106,7 @@ func Produce(ctx context.Context, o Options) (Result, error) {
 
 // Fetch reads each connection's partition from its start, again and again, for the duration.
 func Fetch(ctx context.Context, o Options, maxBytes int) (Result, error) {
-	return run(ctx, o, func(ctx context.Context, c *client.Client, i int, out *Result) error {
+	return Run(ctx, o, func(ctx context.Context, c *client.Client, i int, out *Result) error {
 		from := client.FetchFrom{Topic: o.Topic, Partition: int32(i) % o.Partitions, MaxBytes: maxBytes}
 		for ctx.Err() == nil {
 			began := time.Now()
@@ -118,8 +128,11 @@ func Fetch(ctx context.Context, o Options, maxBytes int) (Result, error) {
 	})
 }
 
-// run gives every connection a client of its own and adds up what they did.
-func run(ctx context.Context, o Options, drive func(context.Context, *client.Client, int, *Result) error) (Result, error) {
+// Drive works over one connection, the i-th, until ctx ends, and writes down what it did.
+type Drive func(ctx context.Context, c *client.Client, i int, out *Result) error
+
+// Run gives every connection a client of its own and adds up what they did.
+func Run(ctx context.Context, o Options, drive Drive) (Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.Duration)
 	defer cancel()
 	results := make([]Result, o.Connections)
