@@ -43,7 +43,8 @@ var layers = map[string][]string{
 	"wasm/wasmtest": with(leaves, "wasm/abi"),
 
 	"core/metadata":   {"core/errcode", "wasm/abi"}, // the rules for stages and names
-	"core/controller": with(leaves, "raftstore", "core/metadata"),
+	"core/replica":    with(leaves, "raftstore"),
+	"core/controller": with(leaves, "raftstore", "core/metadata", "core/replica"),
 	"core/partition":  with(leaves, "core/admission", "raftstore"),
 	"core/transform":  with(leaves, "wasm", "core/metadata"),
 	"core/derive":     with(leaves, "wasm", "core/metadata", "core/partition", "core/transform"),

@@ -399,22 +399,6 @@ func TestProducerIDsAreUnique(t *testing.T) {
 	}
 }
 
-func TestProposeErrors(t *testing.T) {
-	for err, want := range map[error]errcode.Code{
-		raft.ErrRaftShutdown:                    errcode.ShuttingDown,
-		raft.ErrNotLeader:                       errcode.NotLeaderOrFollower,
-		raft.ErrLeadershipLost:                  errcode.RequestTimedOut,
-		raft.ErrEnqueueTimeout:                  errcode.Overloaded,
-		fmt.Errorf("write: %w", syscall.ENOSPC): errcode.DiskFull,
-		syscall.EIO:                             errcode.StorageFailed,
-	} {
-		got := proposeError("x", err)
-		if !errcode.Is(got, want) || !errors.Is(got, err) {
-			t.Errorf("%v became %v", err, got)
-		}
-	}
-}
-
 // TestWaitChange: a block of producer ids wakes nobody who acts on topics, and what came before it in the
 // meantime is not missed.
 func TestWaitChange(t *testing.T) {

@@ -8,20 +8,21 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/hashicorp/raft"
-
 	"github.com/wasmill/wasmill/core/metadata"
+	"github.com/wasmill/wasmill/core/replica"
 )
 
-// machine is the state machine as raft drives it: it applies what was committed, in order, from one
-// goroutine, and publishes the image that results.
+// machine is the metadata as a replica drives it: it applies what was committed, in order, from one
+// goroutine, and publishes the image that results. It implements replica.StateMachine.
 type machine struct {
 	logger      *slog.Logger
 	every       uint64                         // entries between snapshots
 	image       atomic.Pointer[metadata.Image] // never nil
-	snapshotted atomic.Uint64                  // raft index of the newest snapshot, as far as is known
+	snapshotted atomic.Uint64                  // index of the newest snapshot, as far as is known
 	due         chan struct{}                  // has an element when a snapshot is due
 
+	// mu makes it one step to store an image and to wake those who wait: whoever takes changed before he
+	// loads image cannot miss the image that comes after. It covers changed alone.
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced whenever image was
 }
@@ -32,36 +33,27 @@ func newMachine(logger *slog.Logger, every uint64) *machine {
 	return m
 }
 
-// answer is what raft hands back to the proposer.
+// answer is what the proposer gets.
 type answer struct {
 	result metadata.Result
 	err    error // an *errcode.Error: the command was refused
 }
 
-// Apply applies one entry; raft calls ApplyBatch instead.
-func (m *machine) Apply(entry *raft.Log) any { return m.ApplyBatch([]*raft.Log{entry})[0] }
-
-// ApplyBatch applies entries in order and publishes the image once, before any proposer hears of it.
-// Entries without a command (configurations) are taken note of by raft alone, so that a snapshot after
-// them is possible.
-func (m *machine) ApplyBatch(entries []*raft.Log) []any {
-	answers := make([]any, len(entries))
+// Apply applies entries in order and publishes the image once, before any proposer hears of it.
+func (m *machine) Apply(entries []replica.Entry) (int, error) {
 	before := m.image.Load()
 	image := before
-	for n, entry := range entries {
-		if entry.Type != raft.LogCommand {
-			continue
-		}
+	for n := range entries {
 		var a answer
-		command, err := metadata.DecodeEntry(entry.Data)
+		command, err := metadata.DecodeEntry(entries[n].Data)
 		if err != nil {
 			// Whoever proposed it could encode it, so this is the log of a newer broker.
-			m.logger.Error("metadata log entry is refused", "index", entry.Index, "error", err)
+			m.logger.Error("metadata log entry is refused", "index", entries[n].Index, "error", err)
 			a.err = err
 		} else {
 			image, a.result, a.err = metadata.Apply(image, command)
 		}
-		answers[n] = a
+		entries[n].Answer = a
 	}
 	if image != before {
 		m.publish(image)
@@ -72,7 +64,7 @@ func (m *machine) ApplyBatch(entries []*raft.Log) []any {
 		default: // asked already
 		}
 	}
-	return answers
+	return len(entries), nil
 }
 
 func (m *machine) publish(image *metadata.Image) {
@@ -106,17 +98,10 @@ func (m *machine) waitVersion(ctx context.Context, after uint64) (*metadata.Imag
 }
 
 // Snapshot takes the image of now, which costs nothing; it is written later.
-func (m *machine) Snapshot() (raft.FSMSnapshot, error) {
-	return imageSnapshot{m.image.Load()}, nil
-}
+func (m *machine) Snapshot() (io.WriterTo, error) { return imageSnapshot{m.image.Load()}, nil }
 
 // Restore replaces the image by a snapshot's.
-func (m *machine) Restore(r io.ReadCloser) (err error) {
-	defer func() {
-		if closeErr := r.Close(); err == nil && closeErr != nil {
-			err = fmt.Errorf("close metadata snapshot: %w", closeErr)
-		}
-	}()
+func (m *machine) Restore(r io.Reader) error {
 	data, err := io.ReadAll(io.LimitReader(r, metadata.MaxImageBytes+1))
 	if err != nil {
 		return fmt.Errorf("read metadata snapshot: %w", err)
@@ -135,23 +120,15 @@ func (m *machine) Restore(r io.ReadCloser) (err error) {
 // imageSnapshot is an image on its way to the disk.
 type imageSnapshot struct{ image *metadata.Image }
 
-// Persist writes the image.
-func (s imageSnapshot) Persist(sink raft.SnapshotSink) error {
+// WriteTo writes the image.
+func (s imageSnapshot) WriteTo(w io.Writer) (int64, error) {
 	data, err := s.image.Encode()
-	if err == nil {
-		_, err = sink.Write(data)
-	}
 	if err != nil {
-		if cancelErr := sink.Cancel(); cancelErr != nil {
-			return fmt.Errorf("write metadata snapshot: %w (and cancel: %w)", err, cancelErr)
-		}
-		return fmt.Errorf("write metadata snapshot: %w", err)
+		return 0, err
 	}
-	if err := sink.Close(); err != nil {
-		return fmt.Errorf("finish metadata snapshot: %w", err)
+	n, err := w.Write(data)
+	if err != nil {
+		err = fmt.Errorf("write metadata snapshot: %w", err)
 	}
-	return nil
+	return int64(n), err
 }
-
-// Release has nothing to free.
-func (s imageSnapshot) Release() {}

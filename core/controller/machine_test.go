@@ -8,36 +8,34 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/hashicorp/raft"
-
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/metadata"
+	"github.com/wasmill/wasmill/core/replica"
 )
 
 func TestBatchIsPublishedOnce(t *testing.T) {
 	var logs bytes.Buffer
 	m := newMachine(slog.New(slog.NewTextHandler(&logs, nil)), 2)
-	entry := func(index uint64, c metadata.Command) *raft.Log {
+	entry := func(index uint64, c metadata.Command) replica.Entry {
 		data, err := metadata.EncodeEntry(metadata.Entry{At: noon, Command: c})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return &raft.Log{Index: index, Type: raft.LogCommand, Data: data}
+		return replica.Entry{Index: index, Data: data}
 	}
 	watch := m.watch()
-	answers := m.ApplyBatch([]*raft.Log{
-		{Index: 1, Type: raft.LogConfiguration, Data: []byte("not ours")},
+	entries := []replica.Entry{
 		entry(2, metadata.CreateTopic{Name: "a"}),
-		{Index: 3, Type: raft.LogCommand, Data: []byte(`{"type":"fly","v":1,"at":"2026-03-01T12:00:00Z","data":{}}`)},
+		{Index: 3, Data: []byte(`{"type":"fly","v":1,"at":"2026-03-01T12:00:00Z","data":{}}`)},
 		entry(4, metadata.CreateTopic{Name: "a"}),
 		entry(5, metadata.CreateTopic{Name: "b"}),
-	})
-	<-watch
-	if len(answers) != 5 || answers[0] != nil {
-		t.Fatalf("got %v", answers)
 	}
+	if applied, err := m.Apply(entries); applied != 4 || err != nil {
+		t.Fatalf("%d applied, %v", applied, err)
+	}
+	<-watch
 	for n, want := range []errcode.Code{0, errcode.UnsupportedVersion, errcode.TopicAlreadyExists, 0} {
-		err := answers[n+1].(answer).err
+		err := entries[n].Answer.(answer).err
 		if want == 0 && err != nil || want != 0 && !errcode.Is(err, want) {
 			t.Errorf("entry %d: %v, want %v", n+2, err, want)
 		}
@@ -49,7 +47,9 @@ func TestBatchIsPublishedOnce(t *testing.T) {
 		t.Fatalf("an unknown command is not logged: %s", &logs)
 	}
 	watch = m.watch()
-	m.Apply(entry(6, metadata.CreateTopic{Name: "a"})) // changes nothing
+	if applied, err := m.Apply([]replica.Entry{entry(6, metadata.CreateTopic{Name: "a"})}); applied != 1 || err != nil { // changes nothing
+		t.Fatalf("%d applied, %v", applied, err)
+	}
 	select {
 	case <-watch:
 		t.Fatal("watchers were woken for nothing")
@@ -59,47 +59,33 @@ func TestBatchIsPublishedOnce(t *testing.T) {
 
 func TestRestoreRefusesDamage(t *testing.T) {
 	m := newMachine(slog.New(slog.DiscardHandler), 1)
-	if err := m.Restore(io.NopCloser(strings.NewReader("junk"))); !errors.Is(err, metadata.ErrSnapshotCorrupt) {
+	if err := m.Restore(strings.NewReader("junk")); !errors.Is(err, metadata.ErrSnapshotCorrupt) {
 		t.Fatalf("got %v", err)
 	}
-	if err := m.Restore(io.NopCloser(bytes.NewReader(encode(t, world(t))))); err != nil || m.image.Load().Topic("orders") == nil {
+	if err := m.Restore(bytes.NewReader(encode(t, world(t)))); err != nil || m.image.Load().Topic("orders") == nil {
 		t.Fatalf("got %v", err)
 	}
 }
 
-// badSink fails at a chosen call.
-type badSink struct {
-	bytes.Buffer
-	failWrite, failClose, cancelled bool
-}
+// badWriter takes nothing.
+type badWriter struct{}
 
-func (s *badSink) ID() string { return "bad" }
-func (s *badSink) Write(p []byte) (int, error) {
-	if s.failWrite {
-		return 0, io.ErrShortWrite
-	}
-	return s.Buffer.Write(p)
-}
-func (s *badSink) Cancel() error { s.cancelled = true; return nil }
-func (s *badSink) Close() error {
-	if s.failClose {
-		return io.ErrClosedPipe
-	}
-	return nil
-}
+func (badWriter) Write([]byte) (int, error) { return 0, io.ErrShortWrite }
 
-func TestPersistFailures(t *testing.T) {
-	snapshot := imageSnapshot{world(t)}
-	torn := &badSink{failWrite: true}
-	if err := snapshot.Persist(torn); !errors.Is(err, io.ErrShortWrite) || !torn.cancelled {
-		t.Fatalf("got %v, cancelled %v", err, torn.cancelled)
+func TestSnapshotIsTheImage(t *testing.T) {
+	m := newMachine(slog.New(slog.DiscardHandler), 1)
+	m.publish(world(t))
+	snapshot, err := m.Snapshot()
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := snapshot.Persist(&badSink{failClose: true}); !errors.Is(err, io.ErrClosedPipe) {
-		t.Fatalf("got %v", err)
+	want := encode(t, m.image.Load())
+	m.publish(metadata.NewImage()) // what comes later is not in it
+	if _, err := snapshot.WriteTo(badWriter{}); !errors.Is(err, io.ErrShortWrite) {
+		t.Errorf("a failed write: %v", err)
 	}
-	good := &badSink{}
-	if err := snapshot.Persist(good); err != nil || !bytes.Equal(good.Bytes(), encode(t, snapshot.image)) {
-		t.Fatalf("got %v", err)
+	var out bytes.Buffer
+	if n, err := snapshot.WriteTo(&out); err != nil || n != int64(len(want)) || !bytes.Equal(out.Bytes(), want) {
+		t.Errorf("%d bytes, %v", n, err)
 	}
-	snapshot.Release()
 }

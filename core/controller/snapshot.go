@@ -1,10 +1,7 @@
 package controller
 
 import (
-	"errors"
 	"fmt"
-
-	"github.com/hashicorp/raft"
 )
 
 // runSnapshots takes a snapshot whenever enough was applied since the last one.
@@ -14,25 +11,26 @@ func (c *Controller) runSnapshots() {
 		case <-c.stop:
 			return
 		case <-c.machine.due:
-			if err := c.snapshot(); err != nil {
-				c.options.Logger.Error("metadata snapshot failed; the log keeps growing until one succeeds", "error", err)
-			}
+		}
+		err := c.replica.Snapshot()
+		if err == nil {
+			index, _, _ := c.snapshots.Newest()
+			c.machine.snapshotted.Store(index)
+			err = c.trimLog()
+		}
+		if err != nil && !c.stopped() {
+			c.options.Logger.Error("metadata snapshot failed; the log keeps growing until one succeeds", "error", err)
 		}
 	}
 }
 
-// snapshot writes the image and cuts the log behind the oldest snapshot that is kept.
-func (c *Controller) snapshot() error {
-	if err := c.group.Raft().Snapshot().Error(); err != nil {
-		if errors.Is(err, raft.ErrNothingNewToSnapshot) {
-			return nil
-		}
-		return fmt.Errorf("snapshot metadata: %w", err)
+func (c *Controller) stopped() bool {
+	select {
+	case <-c.stop:
+		return true
+	default:
+		return false
 	}
-	if index, _, ok := c.snapshots.Newest(); ok {
-		c.machine.snapshotted.Store(index)
-	}
-	return c.trimLog()
 }
 
 // trimLog drops log entries that no snapshot needs. Raft does not: its groups keep their logs.

@@ -21,7 +21,7 @@ type Group struct {
 	raft         *raft.Raft
 	onLeadership func(leads bool) // may be nil
 
-	notify   chan bool             // from raft: whether this server leads
+	notify   chan bool             // from raft: whether this server leads; unbuffered, see watch
 	observed chan raft.Observation // from raft: the leader changed
 	stop     chan struct{}         // closed after raft has shut down
 	done     chan struct{}         // closed when watch has returned
@@ -55,7 +55,7 @@ func start(o Options) (*Group, error) {
 	}
 	g := &Group{
 		name: o.Name, onLeadership: o.OnLeadership,
-		notify: make(chan bool, 1), observed: make(chan raft.Observation, 1),
+		notify: make(chan bool), observed: make(chan raft.Observation, 1),
 		stop: make(chan struct{}), done: make(chan struct{}), changed: make(chan struct{}),
 	}
 	config := o.raftConfig()
@@ -93,6 +93,11 @@ func (g *Group) isOnlyVoter(id raft.ServerID) bool {
 
 // watch calls OnLeadership and wakes the callers of WaitLeader. Raft blocks while it cannot deliver a
 // notification, also during its shutdown, so watch returns only after raft has ended.
+//
+// The channel is unbuffered for the order of leaderships. Raft announces the end of one before it becomes
+// a follower, and the next before it takes entries as the leader. It can deliver the second only when
+// watch has returned from the call for the first: raft never leads anew before OnLeadership(false) has
+// returned.
 func (g *Group) watch() {
 	defer close(g.done)
 	leads := false

@@ -30,8 +30,8 @@ type Options struct {
 	// restore it again at the start, but takes index, term and configuration from it.
 	SkipRestore bool
 	// OnLeadership is called when this server becomes (true) or stops being (false) the leader, one call
-	// at a time, from a goroutine of the group. It may block, but raft holds one undelivered change only
-	// and stops at the next.
+	// at a time, from a goroutine of the group. It must not wait for raft: raft does not begin to lead
+	// before the call that ended its last leadership has returned.
 	OnLeadership func(leads bool)
 	// Timing is zero for the defaults.
 	Timing Timing

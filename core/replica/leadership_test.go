@@ -1,0 +1,185 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/raftstore/vfs"
+)
+
+// TestNewLeaderAdmitsNothingBeforeItsLog: a leader whose state machine lacks entries of its log refuses
+// what depends on them, and takes it once they are applied.
+func TestNewLeaderAdmitsNothingBeforeItsLog(t *testing.T) {
+	n := &network{t: t}
+	a := n.join("a")
+	b := n.join("b")
+	n.join("c")
+	execute(t, a.r, "1")
+	wait(t, "b has the command", func() bool { return b.machine.text() == "1" })
+	b.machine.stall = make(chan struct{})
+	execute(t, a.r, "2") // b has it in its log, and cannot apply it
+	n.transfer(b)
+	wait(t, "b knows that it leads", func() bool { return b.r.State() == CatchingUp })
+	if _, err := b.r.Lead("append"); !errcode.Is(err, errcode.NotLeaderOrFollower) {
+		t.Errorf("a leader that is catching up admits: %v", err)
+	}
+	if _, err := b.r.Execute(t.Context(), Proposal{Op: "append", Extensions: []byte("early")}); !errcode.Is(err, errcode.NotLeaderOrFollower) {
+		t.Errorf("got %v", err)
+	}
+	wait(t, "a follows", func() bool { return a.r.State() == Follower })
+	if _, err := a.r.Execute(t.Context(), Proposal{Op: "append", Extensions: []byte("late")}); !errcode.Is(err, errcode.NotLeaderOrFollower) {
+		t.Errorf("got %v", err)
+	}
+	close(b.machine.stall)
+	if err := b.r.WaitReady(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if text := b.machine.text(); text != "1,2" {
+		t.Errorf("ready, its state is %q", text)
+	}
+	execute(t, b.r, "3")
+	wait(t, "a has all", func() bool { return a.machine.text() == "1,2,3" })
+}
+
+// TestLeadershipComesAndGoes moves the leadership round under load: what is acknowledged is there once, on
+// every member, and every refusal has a code that may be tried again.
+func TestLeadershipComesAndGoes(t *testing.T) {
+	n := &network{t: t}
+	n.join("a")
+	n.join("b")
+	n.join("c")
+	var mu sync.Mutex
+	acknowledged := map[string]bool{}
+	stop := make(chan struct{})
+	var writers sync.WaitGroup
+	for w := range 4 {
+		writers.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				command := fmt.Sprint(w, "-", i)
+				_, err := n.leader().r.Execute(t.Context(), Proposal{Op: "append", Extensions: []byte(command)})
+				if err == nil {
+					mu.Lock()
+					acknowledged[command] = true
+					mu.Unlock()
+				} else if !errcode.From(err).Retriable() {
+					t.Errorf("%s: %v", command, err)
+				}
+			}
+		})
+	}
+	count := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(acknowledged)
+	}
+	for i := range 6 { // without giving anybody the time to catch up
+		n.transfer(n.members[i%3])
+	}
+	const rounds, each = 6, 20
+	for i := range rounds {
+		n.transfer(n.members[i%3])
+		before := count()
+		wait(t, "some commands are acknowledged", func() bool { return count() >= before+each })
+	}
+	close(stop)
+	writers.Wait()
+	last := execute(t, n.leader().r, "last")
+	for _, m := range n.members {
+		wait(t, "all commands", func() bool {
+			m.machine.mu.Lock()
+			defer m.machine.mu.Unlock()
+			return len(m.machine.commands) == last
+		})
+	}
+	want := n.members[0].machine.text()
+	for _, m := range n.members[1:] {
+		if m.machine.text() != want {
+			t.Errorf("members %s and %s differ", n.members[0].id, m.id)
+		}
+	}
+	times := map[string]int{}
+	for _, command := range n.members[0].machine.commands {
+		times[command]++
+	}
+	for command := range acknowledged {
+		if times[command] != 1 {
+			t.Errorf("%s was acknowledged, and is there %d times", command, times[command])
+		}
+	}
+}
+
+// recorder is a log that notes what reaches it.
+type recorder struct {
+	Log
+	types []raft.LogType
+}
+
+func (r *recorder) StoreLogs(entries []*raft.Log) error {
+	for _, e := range entries {
+		r.types = append(r.types, e.Type)
+	}
+	return nil
+}
+
+// TestGateKeepsStaleProposalsOut: Raft may still find proposals of the last leadership in its queue. They
+// must not be stored before the new barrier, and all else must.
+func TestGateKeepsStaleProposalsOut(t *testing.T) {
+	r := newRig(t, vfs.NewMem())
+	p := r.open()
+	defer r.close(p)
+	below := &recorder{}
+	gate := storeGate{Log: below, r: p}
+	command := []*raft.Log{{Type: raft.LogNoop}, {Type: raft.LogCommand}}
+	if err := gate.StoreLogs(command); err != nil {
+		t.Errorf("a proposal of a leader that is ready: %v", err)
+	}
+	p.caughtUp.Store(false) // as at the moment of a new election
+	if err := gate.StoreLogs(command); !errors.Is(err, errStale) {
+		t.Errorf("a stale proposal: %v", err)
+	}
+	if err := gate.StoreLogs([]*raft.Log{{Type: raft.LogNoop}, {Type: raft.LogBarrier}, {Type: raft.LogConfiguration}}); err != nil {
+		t.Errorf("a new leader's own entries: %v", err)
+	}
+	if len(below.types) != 5 {
+		t.Errorf("the log got %v", below.types)
+	}
+	p.caughtUp.Store(true)
+	if gate.IsMonotonic() || !(storeGate{Log: r.log, r: p}).IsMonotonic() {
+		t.Error("the gate is not monotonic as its log is")
+	}
+}
+
+// TestBarrierIsTriedAgain: while a transfer of the leadership is tried, Raft refuses a barrier and goes on
+// to lead. A leader whose barrier was refused must not stay unready for it.
+func TestBarrierIsTriedAgain(t *testing.T) {
+	n := &network{t: t}
+	a := n.join("a")
+	b := n.join("b")
+	n.join("c")
+	b.transport.DisconnectAll()
+	a.transport.Disconnect(b.transport.LocalAddr())
+	execute(t, a.r, "b lacks this, so that no transfer to it can succeed")
+	transfer := a.r.raft.Load().LeadershipTransferToServer(b.id, b.transport.LocalAddr())
+	wait(t, "the transfer is under way", func() bool {
+		return errors.Is(a.r.raft.Load().Barrier(0).Error(), raft.ErrLeadershipTransferInProgress)
+	})
+	a.r.onLeadership(false) // as if it were elected just now
+	a.r.onLeadership(true)
+	if err := transfer.Error(); err == nil {
+		t.Error("the transfer succeeded: this test proves nothing")
+	}
+	if err := a.r.WaitReady(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	execute(t, a.r, "and on")
+}

@@ -1,0 +1,134 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// StateMachine is what committed entries add up to. It must be deterministic: without clock, I/O or the
+// order of maps. One goroutine calls Apply, Snapshot and Restore; only writing a snapshot out goes on
+// meanwhile.
+type StateMachine interface {
+	// Apply applies committed entries in order and returns how many. It may set the Answer of each. An
+	// error is about the first entry that was not applied: an entry that cannot be applied must not be
+	// passed over, so the replica fails, and neither that entry nor any after it is ever applied or
+	// answered as a success. Refusing a command is an Answer, not an error. Data and Extensions must not
+	// be kept.
+	Apply(entries []Entry) (applied int, err error)
+	// Snapshot captures the state without delay; it is written out later, while entries are applied.
+	Snapshot() (io.WriterTo, error)
+	// Restore replaces the state by a snapshot's.
+	Restore(r io.Reader) error
+}
+
+// Entry is a committed entry that was proposed.
+type Entry struct {
+	Index      uint64
+	Data       []byte
+	Extensions []byte
+	AppendedAt time.Time // by the clock of the leader
+	Answer     any       // what Future.Wait returns where the entry was proposed
+}
+
+// errNotApplied is the answer to entries from the first that could not be applied on.
+var errNotApplied = errors.New("the entry was not applied")
+
+// fsm is a StateMachine as Raft drives it. It implements raft.BatchingFSM, so that entries of
+// configuration advance it too: Raft refuses a snapshot while the last configuration is newer than what
+// the state machine has seen. Raft calls ApplyBatch, Snapshot and Restore from one goroutine.
+type fsm struct {
+	r       *Replica
+	entries []Entry // reused
+	failed  error   // why no more entries are applied
+}
+
+var _ raft.BatchingFSM = (*fsm)(nil)
+
+// Apply is never called, as Raft prefers ApplyBatch.
+func (f *fsm) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l})[0] }
+
+// ApplyBatch applies those of the entries that were proposed. It goes on after the log has failed, since
+// entries that were committed before are to be answered; it never goes on after an entry that could not
+// be applied.
+func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
+	answers := make([]any, len(logs))
+	for _, l := range logs {
+		if l.Type == raft.LogCommand {
+			f.entries = append(f.entries, Entry{
+				Index: l.Index, Data: l.Data, Extensions: l.Extensions, AppendedAt: l.AppendedAt,
+			})
+		}
+	}
+	applied := f.apply()
+	n := 0
+	for i, l := range logs {
+		if l.Type != raft.LogCommand {
+			continue
+		}
+		if n < applied {
+			answers[i] = f.entries[n].Answer
+		} else {
+			answers[i] = errNotApplied
+		}
+		n++
+	}
+	clear(f.entries)
+	f.entries = f.entries[:0]
+	f.r.applied.Store(logs[len(logs)-1].Index)
+	return answers
+}
+
+// apply returns how many of the entries were applied.
+func (f *fsm) apply() int {
+	if f.failed != nil || len(f.entries) == 0 {
+		return 0
+	}
+	applied, err := f.r.machine.Apply(f.entries)
+	if err != nil {
+		f.failed = fmt.Errorf("apply entry %d: %w", f.entries[applied].Index, err)
+		f.r.Fail(f.failed)
+	}
+	return applied
+}
+
+// Snapshot refuses a state that lacks an entry: Raft believes that all were applied.
+func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
+	if f.failed != nil {
+		return nil, f.failed
+	}
+	state, err := f.r.machine.Snapshot()
+	if err != nil {
+		return nil, err
+	}
+	return fsmSnapshot{log: f.r.stores.Log, state: state}, nil
+}
+
+// Restore replaces the state by that of a snapshot which the leader has sent.
+func (f *fsm) Restore(snapshot io.ReadCloser) error {
+	return errors.Join(f.r.machine.Restore(snapshot), snapshot.Close())
+}
+
+// fsmSnapshot is a captured state.
+type fsmSnapshot struct {
+	log   Log
+	state io.WriterTo
+}
+
+// Persist writes the state once every entry that it speaks of is durable: after a power loss the log must
+// not end before its newest snapshot.
+func (s fsmSnapshot) Persist(sink raft.SnapshotSink) error {
+	if err := s.log.Sync(); err != nil {
+		return errors.Join(fmt.Errorf("sync the log: %w", err), sink.Cancel())
+	}
+	if _, err := s.state.WriteTo(sink); err != nil {
+		return errors.Join(err, sink.Cancel())
+	}
+	return sink.Close()
+}
+
+// Release has nothing to give back.
+func (s fsmSnapshot) Release() {}
