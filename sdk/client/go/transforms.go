@@ -77,9 +77,9 @@ func versionQuery(version int) url.Values {
 }
 
 // SetPipeline replaces a topic's write pipeline.
-func (c *Client) SetPipeline(ctx context.Context, topic string, stages []Stage) (*Pipeline, error) {
+func (c *Client) SetPipeline(ctx context.Context, topic string, stages []Stage, conditions ...Condition) (*Pipeline, error) {
 	out := new(Pipeline)
-	r := put("set pipeline of "+topic, "/v1/topics/"+seg(topic)+"/pipeline")
+	r := put("set pipeline of "+topic, "/v1/topics/"+seg(topic)+"/pipeline").under(conditions)
 	if err := c.doJSON(ctx, r, api.PipelineSpec{Stages: stages}, out); err != nil {
 		return nil, err
 	}
@@ -96,14 +96,16 @@ func (c *Client) Pipeline(ctx context.Context, topic string) (*Pipeline, error) 
 }
 
 // DeletePipeline takes a topic's write pipeline away.
-func (c *Client) DeletePipeline(ctx context.Context, topic string) error {
-	return c.doJSON(ctx, del("delete pipeline of "+topic, "/v1/topics/"+seg(topic)+"/pipeline"), nil, nil)
+func (c *Client) DeletePipeline(ctx context.Context, topic string, conditions ...Condition) error {
+	r := del("delete pipeline of "+topic, "/v1/topics/"+seg(topic)+"/pipeline").under(conditions)
+	return c.doJSON(ctx, r, nil, nil)
 }
 
 // PutView makes or replaces a view of a topic.
-func (c *Client) PutView(ctx context.Context, name, topic string, stages []Stage) (*View, error) {
+func (c *Client) PutView(ctx context.Context, name, topic string, stages []Stage, conditions ...Condition) (*View, error) {
 	out := new(View)
-	if err := c.doJSON(ctx, put("set view "+name, "/v1/views/"+seg(name)), api.ViewSpec{Topic: topic, Stages: stages}, out); err != nil {
+	r := put("set view "+name, "/v1/views/"+seg(name)).under(conditions)
+	if err := c.doJSON(ctx, r, api.ViewSpec{Topic: topic, Stages: stages}, out); err != nil {
 		return nil, err
 	}
 	return out, nil
@@ -126,14 +128,15 @@ func (c *Client) View(ctx context.Context, name string) (*View, error) {
 }
 
 // DeleteView deletes a view; its topic stays.
-func (c *Client) DeleteView(ctx context.Context, name string) error {
-	return c.doJSON(ctx, del("delete view "+name, "/v1/views/"+seg(name)), nil, nil)
+func (c *Client) DeleteView(ctx context.Context, name string, conditions ...Condition) error {
+	return c.doJSON(ctx, del("delete view "+name, "/v1/views/"+seg(name)).under(conditions), nil, nil)
 }
 
 // PutDerivation makes or replaces a derivation.
-func (c *Client) PutDerivation(ctx context.Context, name string, spec DerivationSpec) (*Derivation, error) {
+func (c *Client) PutDerivation(ctx context.Context, name string, spec DerivationSpec, conditions ...Condition) (*Derivation, error) {
 	out := new(Derivation)
-	if err := c.doJSON(ctx, put("set derivation "+name, "/v1/derivations/"+seg(name)), spec, out); err != nil {
+	r := put("set derivation "+name, "/v1/derivations/"+seg(name)).under(conditions)
+	if err := c.doJSON(ctx, r, spec, out); err != nil {
 		return nil, err
 	}
 	return out, nil
@@ -156,6 +159,6 @@ func (c *Client) Derivation(ctx context.Context, name string) (*Derivation, erro
 }
 
 // DeleteDerivation stops and deletes a derivation; what it wrote stays.
-func (c *Client) DeleteDerivation(ctx context.Context, name string) error {
-	return c.doJSON(ctx, del("delete derivation "+name, "/v1/derivations/"+seg(name)), nil, nil)
+func (c *Client) DeleteDerivation(ctx context.Context, name string, conditions ...Condition) error {
+	return c.doJSON(ctx, del("delete derivation "+name, "/v1/derivations/"+seg(name)).under(conditions), nil, nil)
 }

@@ -20,14 +20,19 @@ a pipeline into other topics, each exactly once.`,
 		Example: `  wasmill derive create totals --topic orders --output order-totals --stage total@1
   wasmill derive list`,
 	})
-	cmd.AddCommand(a.deriveCreate(), a.deriveList(), a.deriveGet(),
-		a.deleteCommand("derivation", "Stop and delete derivations; what they wrote stays", "  wasmill derive delete totals", nil,
-			func(ctx context.Context, c *client.Client, name string) error { return c.DeleteDerivation(ctx, name) }))
+	var condition conditionFlag
+	remove := a.deleteCommand("derivation", "Stop and delete derivations; what they wrote stays", "  wasmill derive delete totals", nil,
+		func(ctx context.Context, c *client.Client, name string) error {
+			return c.DeleteDerivation(ctx, name, condition.conditions()...)
+		})
+	condition.registerDelete(remove)
+	cmd.AddCommand(a.deriveCreate(), a.deriveList(), a.deriveGet(), remove)
 	return cmd
 }
 
 func (a *app) deriveCreate() *cobra.Command {
 	var f stageFlags
+	var condition conditionFlag
 	var spec client.DerivationSpec
 	cmd := &cobra.Command{
 		Use:     "create DERIVATION",
@@ -55,7 +60,7 @@ func (a *app) deriveCreate() *cobra.Command {
 			}
 			spec.Stages = in.Stages
 			return a.withClient(func(c *client.Client) error {
-				d, err := c.PutDerivation(cmd.Context(), given[0], spec)
+				d, err := c.PutDerivation(cmd.Context(), given[0], spec, condition.conditions()...)
 				if err != nil {
 					return err
 				}
@@ -64,6 +69,7 @@ func (a *app) deriveCreate() *cobra.Command {
 		},
 	}
 	f.register(cmd)
+	condition.registerPut(cmd)
 	cmd.Flags().StringVarP(&spec.Topic, "topic", "t", "", "topic to read")
 	cmd.Flags().StringVarP(&spec.Output, "output", "o", "", "topic for the records that no stage sends elsewhere")
 	cmd.Flags().StringVar(&spec.StartFrom, "start-from", "", "earliest (default) or latest; counts when it is created")

@@ -124,6 +124,7 @@ func hint(err error) string {
 	var h hinted
 	var use *usageError
 	var conn *client.ConnError
+	var refusal *client.Error
 	switch {
 	case errors.As(err, &h):
 		return h.hint
@@ -135,6 +136,8 @@ func hint(err error) string {
 		return "Is the broker running? Start one with 'wasmill serve', or name another with --server or WASMILL_SERVER."
 	case errors.As(err, &conn):
 		return "The connection broke before the answer came: whether the request took effect is not known. Look before you repeat it."
+	case errors.As(err, &refusal):
+		return nextCommands[refusal.Code]
 	case errors.Is(err, client.ErrBadAnswer):
 		return "Is this a Wasmill broker, of a version that fits this command? See 'wasmill version' and --server."
 	}

@@ -19,21 +19,26 @@ is written. A change takes effect for whole batches: none sees two versions.`,
 		Example: `  wasmill pipeline set orders --stage check@3 --stage redact@2,on_error=skip
   wasmill pipeline get orders`,
 	})
-	cmd.AddCommand(a.pipelineSet(), a.pipelineGet(),
-		a.deleteCommand("topic", "Take the write pipelines of topics away", "  wasmill pipeline delete orders", a.completeTopics(false),
-			func(ctx context.Context, c *client.Client, name string) error { return c.DeletePipeline(ctx, name) }))
+	var condition conditionFlag
+	remove := a.deleteCommand("topic", "Take the write pipelines of topics away", "  wasmill pipeline delete orders", a.completeTopics(false),
+		func(ctx context.Context, c *client.Client, name string) error {
+			return pipelineHint(name, c.DeletePipeline(ctx, name, condition.conditions()...))
+		})
+	condition.registerDelete(remove)
+	cmd.AddCommand(a.pipelineSet(), a.pipelineGet(), remove)
 	return cmd
 }
 
 func (a *app) pipelineSet() *cobra.Command {
 	var f stageFlags
+	var condition conditionFlag
 	cmd := &cobra.Command{
 		Use:   "set TOPIC",
 		Short: "Replace the write pipeline of a topic",
 		Long:  "Replace the write pipeline of a topic.\n" + stageHelp,
 		Example: `  wasmill pipeline set orders --stage check@3
   wasmill pipeline set orders --stage 'redact@2,on_error=dead_letter,dead_letter_topic=bad,config={"fields":["email"]}'
-  wasmill pipeline set orders --file pipeline.yaml`,
+  wasmill pipeline set orders --file pipeline.yaml --if-version 3`,
 		Args:              args(1, 1),
 		ValidArgsFunction: a.completeTopics(false),
 		RunE: func(cmd *cobra.Command, given []string) error {
@@ -42,7 +47,7 @@ func (a *app) pipelineSet() *cobra.Command {
 				return err
 			}
 			return a.withClient(func(c *client.Client) error {
-				p, err := c.SetPipeline(cmd.Context(), given[0], in.Stages)
+				p, err := c.SetPipeline(cmd.Context(), given[0], in.Stages, condition.conditions()...)
 				if err != nil {
 					return err
 				}
@@ -51,6 +56,7 @@ func (a *app) pipelineSet() *cobra.Command {
 		},
 	}
 	f.register(cmd)
+	condition.registerPut(cmd)
 	return cmd
 }
 
@@ -65,7 +71,7 @@ func (a *app) pipelineGet() *cobra.Command {
 			return a.withClient(func(c *client.Client) error {
 				p, err := c.Pipeline(cmd.Context(), given[0])
 				if err != nil {
-					return err
+					return pipelineHint(given[0], err)
 				}
 				return a.showPipeline(p)
 			})

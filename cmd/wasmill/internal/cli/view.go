@@ -20,14 +20,19 @@ pipeline that runs when records are read. Offsets stay the topic's.`,
 		Example: `  wasmill view create orders-public --topic orders --stage redact@2
   wasmill consume orders-public`,
 	})
-	cmd.AddCommand(a.viewCreate(), a.viewList(), a.viewGet(),
-		a.deleteCommand("view", "Delete views; their topics stay", "  wasmill view delete orders-public", nil,
-			func(ctx context.Context, c *client.Client, name string) error { return c.DeleteView(ctx, name) }))
+	var condition conditionFlag
+	remove := a.deleteCommand("view", "Delete views; their topics stay", "  wasmill view delete orders-public", nil,
+		func(ctx context.Context, c *client.Client, name string) error {
+			return c.DeleteView(ctx, name, condition.conditions()...)
+		})
+	condition.registerDelete(remove)
+	cmd.AddCommand(a.viewCreate(), a.viewList(), a.viewGet(), remove)
 	return cmd
 }
 
 func (a *app) viewCreate() *cobra.Command {
 	var f stageFlags
+	var condition conditionFlag
 	var topic string
 	cmd := &cobra.Command{
 		Use:     "create VIEW",
@@ -49,7 +54,7 @@ func (a *app) viewCreate() *cobra.Command {
 				return usage(cmd, "give the topic with --topic")
 			}
 			return a.withClient(func(c *client.Client) error {
-				v, err := c.PutView(cmd.Context(), given[0], topic, in.Stages)
+				v, err := c.PutView(cmd.Context(), given[0], topic, in.Stages, condition.conditions()...)
 				if err != nil {
 					return err
 				}
@@ -58,6 +63,7 @@ func (a *app) viewCreate() *cobra.Command {
 		},
 	}
 	f.register(cmd)
+	condition.registerPut(cmd)
 	cmd.Flags().StringVarP(&topic, "topic", "t", "", "topic to look at")
 	completeFlag(cmd, "topic", a.completeTopics(false))
 	return cmd
