@@ -10,7 +10,7 @@ import (
 )
 
 // BuildGo builds the Go main package in dir as a guest and writes it to output, with the
-// Go toolchain that is on the path. The error carries what the compiler said.
+// Go toolchain that is on the path. The error holds the compiler's output.
 func BuildGo(ctx context.Context, dir, output string) error {
 	output, err := filepath.Abs(output)
 	if err != nil {

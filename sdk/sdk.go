@@ -28,11 +28,11 @@ import (
 var Files embed.FS
 
 var (
-	// ErrLanguage: there is no SDK for the language; Languages lists those there are.
+	// ErrLanguage means that there is no SDK for the language; Languages lists those there are.
 	ErrLanguage = errors.New("no SDK for this language")
-	// ErrName: the name of a project is not one that a module can have.
+	// ErrName means that the name of a project is not one that a module can have.
 	ErrName = errors.New("not a name for a module")
-	// ErrNotEmpty: the directory of a new project has files in it.
+	// ErrNotEmpty means that the directory of a new project has files in it.
 	ErrNotEmpty = errors.New("the directory is not empty")
 )
 
@@ -103,7 +103,7 @@ func makeEmpty(dir string) error {
 }
 
 // writeTemplates fills in the templates of a language. A leading "dot-" of a file's name
-// stands for a dot.
+// is written as a dot.
 func writeTemplates(dir string, l language, name string) error {
 	root := path.Join("templates", l.template)
 	return fs.WalkDir(Files, root, func(file string, d fs.DirEntry, err error) error {

@@ -3,9 +3,9 @@
 //
 // A Batch is a byte slice read in place. Split and All cut a buffer into batches by their length
 // fields alone; CheckHeader, Validate and ValidateProduced decide whether a batch that came from
-// outside may be trusted. Decoder turns the records of one batch into Records; Unpacker and Unpacked do
-// so within a Budget of memory, for bytes that came from outside. Builder writes batches. Base offset and leader epoch lie outside the checksum, so a
-// leader patches them in place.
+// outside may be used. Decoder turns the records of a batch into Records; Unpacker and Unpacked do so
+// within a Budget of memory. Builder writes batches. Base offset and leader epoch are outside the
+// checksum, so a leader patches them in place.
 //
 // Nothing here panics on bad bytes once Split (or CheckHeader) has accepted the batch's length, and
 // nothing allocates beyond the Limits in force. The byte table is docs/formats/record-batch.md.
@@ -22,9 +22,10 @@ const (
 	HeaderSize = 61
 	// Magic is the format version that this package reads and writes.
 	Magic = 2
-	// NoTimestamp stands in MaxTimestamp of a batch without records.
+	// NoTimestamp is MaxTimestamp of a batch without records.
 	NoTimestamp = -1
-	// NoProducerID, NoProducerEpoch and NoSequence stand in batches of producers that are not idempotent.
+	// NoProducerID, NoProducerEpoch and NoSequence are the fields of batches whose producer is not
+	// idempotent.
 	NoProducerID    = -1
 	NoProducerEpoch = -1
 	NoSequence      = -1
@@ -54,7 +55,7 @@ type Attributes uint16
 
 const (
 	attrCodecMask Attributes = 0x07
-	// AttrLogAppendTime says that every record bears the batch's MaxTimestamp.
+	// AttrLogAppendTime says that every record has the batch's MaxTimestamp.
 	AttrLogAppendTime Attributes = 1 << 3
 	// AttrTransactional marks a batch that belongs to a transaction.
 	AttrTransactional Attributes = 1 << 4
@@ -110,11 +111,11 @@ func (b Batch) IsControl() bool { return b.Attributes()&AttrControl != 0 }
 // IsTransactional says whether the batch belongs to a transaction.
 func (b Batch) IsTransactional() bool { return b.Attributes()&AttrTransactional != 0 }
 
-// IsLogAppendTime says whether every record bears MaxTimestamp instead of its own timestamp.
+// IsLogAppendTime says whether every record has MaxTimestamp instead of its own timestamp.
 func (b Batch) IsLogAppendTime() bool { return b.Attributes()&AttrLogAppendTime != 0 }
 
 // LastOffsetDelta is the last offset that the batch spans, relative to BaseOffset. The record of
-// that offset may be gone.
+// that offset may have been filtered out.
 func (b Batch) LastOffsetDelta() int32 {
 	return int32(binary.BigEndian.Uint32(b[offLastOffsetDelta : offLastOffsetDelta+4]))
 }

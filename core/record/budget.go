@@ -21,11 +21,10 @@ type Memory interface {
 	Limit() int64
 }
 
-// Budget keeps clients from making a process unpack many batches at once that grow out of all
-// proportion. How much a batch unpacks to is known only afterwards: it first gets a small share, and
-// when that does not suffice waits for as much as its limit allows, and is unpacked anew. Whoever holds
-// a share must not wait for another one: two that did could wait for each other without end. Safe for
-// concurrent use.
+// Budget bounds the memory of all batches that are being unpacked at a time. How much a batch unpacks to is
+// known only afterwards: it first gets a small share, and when that does not suffice it waits for as much
+// as its limit allows and is unpacked again. A caller that holds a share must not wait for another one: two
+// that did could wait for each other without end. Safe for concurrent use.
 type Budget struct {
 	bytes Memory
 	most  int64

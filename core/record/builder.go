@@ -54,7 +54,7 @@ type Builder struct {
 	appendTime    int64 // MaxTimestamp that all records share, when source bears AttrLogAppendTime
 	like          bool  // a batch is replaced: its encoded records may be appended
 	started       bool
-	err           error // the first misuse, told by Build
+	err           error // the first misuse, returned by Build
 }
 
 // Reset begins a new batch. The builder's memory is kept, up to a few MiB.
@@ -149,7 +149,7 @@ func (w *Builder) start() {
 	}
 }
 
-// admit says whether a record of that offset delta and encoded size may come next.
+// admit reports whether a record of that offset delta and encoded size may be appended.
 func (w *Builder) admit(delta int32, size int) bool {
 	switch {
 	case w.err != nil:

@@ -72,19 +72,19 @@ func decompress(dst []byte, codec Codec, src []byte, limit int) ([]byte, error) 
 	return dst, fmt.Errorf("%w: number %d", ErrCodec, codec)
 }
 
-// firstGuess is how much memory n compressed bytes get before anything is known.
+// firstGuess is how much memory is allocated for n compressed bytes before their content is known.
 func firstGuess(n, limit int) int { return min(max(4*n, 4<<10), limit+1) }
 
-// corrupt tells why compressed bytes are none.
+// corrupt wraps why bytes cannot be decompressed.
 func corrupt(err error) error { return fmt.Errorf("%w: %w", ErrCompressed, err) }
 
-// measureFrom is how many bytes are read into memory that grows as they come. What is longer is measured
-// first, without memory for it, so that one that is over the limit costs time alone.
+// measureFrom is how many bytes are read into memory that grows with them. The length of a longer stream is
+// measured first, without memory for it, so that a stream over the limit costs only time.
 const measureFrom = 4 << 20
 
 // readBounded reads what open returns to its end into dst's memory and beyond, as decompress promises. It
-// may open it a second time. One byte more than limit is asked for, to tell a stream that ends at the
-// limit from a longer one.
+// may open it a second time. One byte more than limit is asked for, to distinguish a stream that ends at
+// the limit from a longer one.
 func readBounded(dst []byte, open func() (io.Reader, error), guess, limit int) ([]byte, error) {
 	r, err := open()
 	if err != nil {

@@ -1,8 +1,8 @@
 package record
 
-// Decoded is the records of one batch, decoded: what a pipeline is given, and what a Builder replaces.
-// They come from a batch (Unpacked, Unpacker), or were collected by a Draft and have no batch yet. Who owns
-// the memory is said by whoever hands a Decoded out; it must not be changed.
+// Decoded is the records of one batch, decoded: the input of a pipeline, and what a Builder replaces. They
+// come from a batch (Unpacked, Unpacker), or were collected by a Draft and have no batch yet. The memory
+// belongs to the Unpacked, Unpacker or Draft and must not be changed.
 type Decoded struct {
 	Records []Record
 

@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	// What a decoder keeps between batches: a rare giant does not stay in memory for good.
+	// What a decoder keeps between batches: a rare large batch must not occupy memory for good.
 	maxKeptScratch = 4 << 20 // bytes
 	maxKeptHeaders = 1 << 16 // headers of 48 bytes
 )

@@ -18,8 +18,8 @@ var (
 	lz4Readers = sync.Pool{New: func() any { return &lz4Reader{zr: lz4.NewReader(nil)} }}
 )
 
-// newLZ4Writer makes frames as Kafka's Java client does: independent 64 KiB blocks, no content
-// checksum, which the batch's own makes superfluous.
+// newLZ4Writer makes frames as Kafka's Java client does: independent 64 KiB blocks, no content checksum,
+// as the batch has its own.
 func newLZ4Writer() *frameWriter {
 	zw := lz4.NewWriter(nil)
 	err := zw.Apply(lz4.BlockSizeOption(lz4.Block64Kb), lz4.ChecksumOption(false), lz4.ConcurrencyOption(1))
@@ -48,7 +48,7 @@ func decompressLZ4(dst, src []byte, limit int) ([]byte, error) {
 	out, err := readBounded(dst, open, firstGuess(len(src), limit), limit)
 	if err == nil {
 		r.in.Reset(nil)
-		lz4Readers.Put(r) // one that stopped half way holds a block of a frame that nobody wants
+		lz4Readers.Put(r) // a reader that stopped half way still holds a block of its frame
 	}
 	return out, err
 }

@@ -1,7 +1,7 @@
 package record
 
-// Record is one record of a batch. Who owns Key, Value and Headers is said by whoever hands it out:
-// a Decoder's records alias the batch or the decoder until its next call.
+// Record is one record of a batch. Who owns Key, Value and Headers depends on where it comes from: a
+// Decoder's records alias the batch or the decoder until its next call.
 type Record struct {
 	OffsetDelta int32  // offset relative to the batch's base offset
 	Attributes  int8   // no bit has a meaning yet; kept as sent

@@ -17,7 +17,7 @@ var xerialMagic = []byte{0x82, 'S', 'N', 'A', 'P', 'P', 'Y', 0}
 const (
 	xerialHeader = 16 // magic, version, least compatible version
 	// maxSnappyRatio is above what snappy can reach: 64 bytes from a copy element of three. A block
-	// that claims more lies, and is refused before memory is taken for it.
+	// that claims more is refused before memory is allocated for it.
 	maxSnappyRatio = 22
 )
 

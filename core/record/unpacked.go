@@ -9,8 +9,8 @@ import (
 // keepPart is the part of a budget that one request of several batches may keep: 1/keepPart.
 const keepPart = 4
 
-// Unpacked checks the batches of one produce request and keeps their records decoded, so that whoever
-// splits and transforms them afterwards neither decompresses nor parses them again:
+// Unpacked checks the batches of one produce request and keeps their records decoded, so that they need
+// not be decompressed and parsed again to be split and transformed:
 //
 //	defer u.Release()
 //	for each batch of the request {
@@ -43,7 +43,7 @@ type keptBatch struct {
 	decoded Decoded
 }
 
-// errNoRoom says that a batch is sound or has not been looked at, but cannot be kept.
+// errNoRoom means that a batch is sound or has not been checked, but that its records cannot be kept.
 var errNoRoom = errors.New("no room to keep a batch unpacked")
 
 // Add checks the request's next batch as Budget.ValidateProduced does, with the same errors, and keeps its
@@ -137,7 +137,8 @@ func (u *Unpacked) acquire(ctx context.Context, n int64) error {
 	return errNoRoom
 }
 
-// giveBack forgets the batches. What is left for the next request is bounded as in a Decoder.
+// giveBack drops the batches and returns their memory to the budget. What is kept for the next request is
+// bounded as in a Decoder.
 func (u *Unpacked) giveBack() {
 	left := int64(0)
 	for i := range u.batches {

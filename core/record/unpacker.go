@@ -35,7 +35,8 @@ func (u *Unpacker) decode(batch Batch) error {
 	return err
 }
 
-// choose takes the decoder for batches that unpack to little, or one that is not kept: giants are rare.
+// choose takes the decoder for batches that unpack to little, or a new one for a large batch, which is not
+// kept: such batches are rare.
 func (u *Unpacker) choose(limits Limits) {
 	switch {
 	case limits.MaxDecompressedBytes > budgetSmall:
@@ -51,7 +52,7 @@ func (u *Unpacker) choose(limits Limits) {
 // Release gives back what the last successful Decode took of the budget.
 func (u *Unpacker) Release() {
 	if u.used != &u.plain && u.used != u.small {
-		clear(u.Records) // they would keep a giant's memory
+		clear(u.Records) // they refer to the memory of a large batch
 	}
 	u.budget.bytes.Release(u.share)
 	u.used, u.share, u.section, u.ends = nil, 0, nil, nil

@@ -1,6 +1,6 @@
 package record
 
-// CheckHeader checks everything that can be told without walking the records: length, magic, codec,
+// CheckHeader checks everything that can be checked without walking the records: length, magic, codec,
 // counts and checksum. It allocates nothing unless it fails.
 func (b Batch) CheckHeader(l Limits) error {
 	l = l.withDefaults()

@@ -2,7 +2,7 @@ package record
 
 import "encoding/binary"
 
-// A position below zero marks a failed read. It is passed on by every further read, so that a
+// A position below zero means that a read failed. Every further read returns it, so that a
 // record's fields can be read in a row and checked once.
 const failed = -1
 

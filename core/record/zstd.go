@@ -23,7 +23,7 @@ var zstdShared = sync.OnceValue(func() zstdCodec {
 	if err != nil {
 		panic("record: zstd refuses constant options: " + err.Error())
 	}
-	// The cap limit makes DecodeAll stay within the memory it is given: that is the bound.
+	// The cap limit keeps DecodeAll within the memory that it is given: that is the bound.
 	dec, err := zstd.NewReader(nil, zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderConcurrency(0))
 	if err != nil {
 		panic("record: zstd refuses constant options: " + err.Error())
@@ -49,9 +49,9 @@ var zstdStreams = sync.Pool{New: func() any {
 	return dec
 }}
 
-// decompressZstd decodes at one go into memory of the size that the frame announces. A frame that does
-// not say its size, as those of stream encoders, or lies, is read as a stream: DecodeAll cannot tell
-// memory that is too short from damage.
+// decompressZstd decodes in one call into memory of the size that the frame announces. A frame without its
+// size, as stream encoders write it, or with a wrong one is read as a stream: DecodeAll cannot
+// distinguish too little memory from damage.
 func decompressZstd(dst, src []byte, limit int) ([]byte, error) {
 	var h zstd.Header
 	if err := h.Decode(src); err != nil {
@@ -60,7 +60,7 @@ func decompressZstd(dst, src []byte, limit int) ([]byte, error) {
 	if h.HasFCS && h.FrameContentSize > uint64(limit) {
 		return dst, ErrDecompressedTooLarge
 	}
-	// A block of 128 KiB takes four bytes at least: claims beyond that get no memory.
+	// A block of 128 KiB takes four bytes at least: no memory is allocated for a size beyond that.
 	if h.HasFCS && h.FrameContentSize <= uint64(len(src))<<15 {
 		size := int(h.FrameContentSize)
 		if cap(dst) < size {
@@ -72,7 +72,7 @@ func decompressZstd(dst, src []byte, limit int) ([]byte, error) {
 	}
 	dec := zstdStreams.Get().(*zstd.Decoder)
 	defer zstdStreams.Put(dec)
-	defer func() { _ = dec.Reset(nil) }() // lets go of src; it cannot fail
+	defer func() { _ = dec.Reset(nil) }() // drops the reference to src; it cannot fail
 	open := func() (io.Reader, error) { return dec, dec.Reset(bytes.NewReader(src)) }
 	return readBounded(dst, open, firstGuess(len(src), limit), limit)
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/wasmill/wasmill/wasm/abi"
 )
 
-// A mirror guest writes down everything that it was shown. For every record it
+// A mirror guest returns everything that it was given. For every record it
 //
 //  1. emits, into its own topic, a record made of the parts it read: key, value, headers one
 //     by one, and the timestamp;
@@ -168,7 +168,7 @@ func (g *raw) call(name string, args ...uint64) uint64 {
 	return results[0]
 }
 
-// write puts bytes where the guest wants them.
+// write copies bytes to an address that the guest allocates.
 func (g *raw) write(b []byte) (address uint64) {
 	g.t.Helper()
 	at := g.call(abi.ExportAlloc, uint64(len(b)))
@@ -189,7 +189,7 @@ func (g *raw) memory() []byte {
 	return all
 }
 
-// vector is the part of a golden vector that a guest is shown.
+// vector is the part of a golden vector that a guest is given.
 type vector struct {
 	input  []byte
 	fields abi.Mask

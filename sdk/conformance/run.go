@@ -1,6 +1,6 @@
 // Package conformance runs built guests in tests, whatever language they are written in:
-// Run takes records through a guest as a stage of a real pipeline, and Mirror holds a
-// guest SDK to the golden vectors of sdk/spec.
+// Run takes records through a guest as a stage of a real pipeline, and Mirror checks a
+// guest SDK against the golden vectors of sdk/spec.
 package conformance
 
 import (

@@ -8,7 +8,7 @@ const (
 )
 
 // arena holds the bytes that actions point to. Its chunks never move, so an address stays
-// good until the reset at the start of the next call; they are reused from call to call.
+// valid until the reset at the start of the next call; they are reused from call to call.
 type arena struct {
 	space  *space
 	chunks []chunk

@@ -19,7 +19,7 @@ func Log(level Level, message string) { hostLog(int32(level), message) }
 func Now() int64 { return hostNow() }
 
 // Random fills b with bytes that depend on the module and on where the batch stands in the
-// log only, so that a repeated call sees the same ones. They are no good for secrets.
+// log only, so that a repeated call sees the same ones. They must not be used for secrets.
 func Random(b []byte) {
 	if len(b) > 0 {
 		hostRandom(b)

@@ -3,8 +3,8 @@ package wasmill
 import "unsafe"
 
 // The fixed-width parts of ABI v1. The structs have the ABI's sizes and offsets exactly, so
-// they are laid over the bytes in place of decoding field by field; TestLayout holds them
-// to it. The ABI is little-endian, as Wasm is, and so is every machine that native tests of
+// they are laid over the bytes in place of decoding field by field; TestLayout checks
+// that. The ABI is little-endian, as Wasm is, and so is every machine that native tests of
 // a transform run on.
 
 const (

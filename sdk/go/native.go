@@ -4,7 +4,7 @@ package wasmill
 
 import "sync"
 
-// Host stands in for what a broker offers a guest, in native builds. Nil functions do
+// Host is what a broker offers a guest, for native builds. Nil functions do
 // nothing and answer zero.
 type Host struct {
 	Log       func(level Level, message string)

@@ -2,9 +2,9 @@ package wasmill
 
 import "unsafe"
 
-// Output takes the decisions about the record that the handler was called for. What it is
-// told may combine: a record can be kept here and routed there, with changes in between,
-// up to 16 decisions for one record. A record about which it is told nothing is dropped.
+// Output takes the decisions about the record that the handler was called for. Decisions may
+// be combined: a record can be kept in its topic and routed to another, with changes in
+// between, up to 16 decisions for one record. A record without any decision is dropped.
 type Output struct {
 	space  *space
 	batch  *Batch
@@ -34,7 +34,7 @@ type Emission struct {
 	Timestamp int64 // milliseconds since 1970; 0: that of the record being processed
 }
 
-// Keep passes the record on in its topic, with the changes made to it. Saying it again
+// Keep passes the record on in its topic, with the changes made to it. A second call
 // changes nothing.
 func (o *Output) Keep() {
 	if o.rejected || o.kept {
@@ -48,7 +48,7 @@ func (o *Output) Keep() {
 	o.changed()
 }
 
-// Drop takes back what was decided about the record: it disappears without an error.
+// Drop revokes all decisions about the record: it is left out without an error.
 func (o *Output) Drop() {
 	if o.rejected {
 		return
@@ -56,7 +56,7 @@ func (o *Output) Drop() {
 	o.list, o.kept = o.list[:o.first], false
 }
 
-// Reject refuses the record: on write, the producer is told its index, the code, which is
+// Reject refuses the record: on write, the producer gets its index, the code, which is
 // the module's own, and the message. What else was or will be decided about it is void.
 func (o *Output) Reject(code uint16, message string) {
 	if o.rejected {
@@ -109,8 +109,8 @@ func (o *Output) route() *action {
 // own reports whether topic means the one being processed.
 func (o *Output) own(topic string) bool { return topic == "" || topic == o.batch.Topic() }
 
-// Emit adds a record. In the topic being processed, the first one stands in the place of
-// the record unless that is kept; further ones follow at the end of the batch. In another
+// Emit adds a record. In the topic being processed, the first one replaces the record
+// unless that is kept; further ones follow at the end of the batch. In another
 // topic the key decides the partition.
 func (o *Output) Emit(e Emission) { o.emit(e, 0, 0) }
 

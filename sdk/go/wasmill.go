@@ -31,7 +31,7 @@
 // that a transform can be tested natively: see package wasmilltest.
 //
 // A guest is single-threaded: the broker runs one call at a time on one instance, and
-// goroutines stand still between calls. Records, slices and strings that the SDK hands out
+// goroutines do not run between calls. Records, slices and strings that the SDK hands out
 // are valid until the handler returns; what a handler wants to keep it must copy.
 package wasmill
 
@@ -80,9 +80,9 @@ type Transform struct {
 	// transform remembers between batches must be no more than a cache.
 	Init func(config []byte) error
 
-	// Record is called for every record in order. What out is told decides about r;
+	// Record is called for every record in order. The calls of out decide about r;
 	// a record about which nothing is said is dropped. Expected bad data is refused with
-	// out.Reject. A panic fails the call: the broker finds the guilty record and applies
+	// out.Reject. A panic fails the call: the broker finds the record that fails and applies
 	// the stage's on_error to it alone, which is far slower than Reject.
 	Record func(r *Record, out *Output)
 

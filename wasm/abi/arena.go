@@ -9,22 +9,21 @@ import (
 
 const (
 	arenaChunk    = 64 << 10 // first chunk, bytes
-	arenaKeep     = 4 << 20  // a chunk above this is given back at Reset
+	arenaKeep     = 4 << 20  // a larger chunk is freed at Reset
 	headerChunk   = 256
 	maxTopics     = 64 // interned names
 	maxMessageLen = 1024
 )
 
-// Arena owns the bytes of decoded records. Slices handed out stay valid until Reset, also when the arena
-// grows. The zero Arena is ready to use. Not safe for concurrent use.
+// Arena owns the bytes of decoded records. Its slices stay valid until Reset, also when the arena grows. The zero Arena is ready to use. Not safe for concurrent use.
 type Arena struct {
 	bytes   []byte // free space is bytes[len:cap]
-	used    int    // bytes handed out since Reset
+	used    int    // bytes copied since Reset
 	headers []record.RecordHeader
 	topics  map[string]string
 }
 
-// Reset takes all bytes back: everything decoded into the arena before is void.
+// Reset reuses all bytes: everything decoded into the arena before is void.
 func (a *Arena) Reset() {
 	if cap(a.bytes) > arenaKeep {
 		a.bytes = nil
@@ -58,7 +57,7 @@ func (a *Arena) newHeaders(n int) []record.RecordHeader {
 	return a.headers[start : start+n : start+n]
 }
 
-// topic interns a name: pipelines route to few topics again and again.
+// topic interns a name: pipelines route to few topics.
 func (a *Arena) topic(name []byte) string {
 	if s, ok := a.topics[string(name)]; ok {
 		return s

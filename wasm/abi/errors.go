@@ -12,10 +12,10 @@ var (
 	ErrTopic     = errors.New("invalid topic name")
 )
 
-// ErrInputTooLarge: the batch does not fit a module's address space. Decode never returns it.
+// ErrInputTooLarge means that the batch does not fit a module's address space. Decode never returns it.
 var ErrInputTooLarge = errors.New("input too large")
 
-// Failure is the module's own word that the call failed (bit 63 of its result).
+// Failure means that the module set bit 63 of its result: it says itself that the call failed.
 type Failure struct {
 	Message string
 }

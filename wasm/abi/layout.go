@@ -1,9 +1,11 @@
-// Package abi encodes what the broker hands to a transform and decodes what the transform answers, as
-// sdk/spec/abi-v1.md lays it down. It runs no WebAssembly: everything here is a function of byte slices,
-// so that every rule can be tested and fuzzed without a module.
+// Package abi is the contract between the broker and transforms, in the one place where it is defined: the
+// encoding of input and output as sdk/spec/abi-v1.md describes it, the functions that modules export and
+// import, the places where pipelines run, the policies of stages, and the limits and names that all parts
+// of the broker check.
 //
-// Nothing in this package trusts the answer: each number is checked before it is used, and an answer that
-// breaks one rule is refused as a whole.
+// It runs no WebAssembly: everything here is a function of its arguments, so that every rule can be tested
+// and fuzzed without a module. The answer of a module is not trusted: each number is checked before it is
+// used, and an answer that breaks one rule is refused as a whole.
 package abi
 
 import (

@@ -40,7 +40,7 @@ const (
 )
 
 // policies are the on_error values that are possible in a place; the first is the default. A read and a
-// derivation have no producer to tell, and their source keeps the record, so they leave it out rather
+// derivation have no producer to inform, and their source keeps the record, so they leave it out rather
 // than let it pass untransformed: the transform may be what hides a secret. A view cannot write.
 var policies = [...][]OnError{
 	PlaceWrite:      {OnErrorReject, OnErrorSkip, OnErrorDrop, OnErrorDeadLetter},

@@ -17,7 +17,7 @@ import (
 // build takes an upload to code that pools can instantiate. The steps, in order:
 //
 //	inspect   sections, imports, exports, memory, tables, all counts; nothing is compiled or run
-//	strip     drop the custom sections, which compilers parse without need
+//	strip     drop the custom sections, which compilers parse although they do not need them
 //	validate  the instructions of every function (not there yet: nesting and body sizes reach the compiler
 //	          unchecked, so a hostile upload can make it slow)
 //	meter     rewrite the bodies so that they pay for every loop and call (not there yet: a module that
@@ -57,13 +57,13 @@ func (c *code) compileInTurn(ctx context.Context, wasm []byte) error {
 		return c.compile(wasm, "")
 	}
 	// Each module has a directory of its own, so that a damaged entry, which fails every compilation until
-	// it is gone, can be removed without knowing how the compiler names its files.
+	// it is removed, can be removed without knowing how the compiler names its files.
 	dir = path.Join(dir, hex.EncodeToString(c.hash[:]))
 	err := c.compile(wasm, dir)
 	if err == nil {
 		return nil
 	}
-	// The cache may also be what failed, for want of space: the module must not be blamed for that.
+	// The error may be the cache's, for example on a full disk, and not the module's.
 	if rmErr := c.engine.opts.FS.RemoveAll(dir); rmErr != nil {
 		c.engine.opts.Logger.Error("compile cache: a damaged entry cannot be removed", "dir", dir, "error", rmErr)
 	}

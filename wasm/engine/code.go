@@ -11,8 +11,8 @@ import (
 	"github.com/wasmill/wasmill/wasm/module"
 )
 
-// code is a compiled module and everything that was made from it. It lives while somebody holds a
-// reference: each Module handle is one, and each open pool is one. Then it is idle (see Engine.release).
+// code is a compiled module and everything that was made from it. Each Module handle is a reference to it,
+// and so is each open pool. Without references it is idle (see Engine.release).
 type code struct {
 	engine *Engine
 	hash   [32]byte
@@ -47,7 +47,7 @@ func newCode(e *Engine, hash [32]byte) *code {
 	return c
 }
 
-// failed tells whether the build is over and was in vain.
+// failed reports whether the build has ended with an error.
 func (c *code) failed() bool {
 	select {
 	case <-c.ready:
@@ -57,10 +57,10 @@ func (c *code) failed() bool {
 	}
 }
 
-// shutdown closes all pools, whoever still holds them, and waits until no call runs.
+// shutdown closes all pools, also those with references, and waits until no call runs.
 func (c *code) shutdown(ctx context.Context) error {
 	select {
-	case <-c.ready: // first by itself: pools are to be closed even when ctx has ended already
+	case <-c.ready: // looked at before ctx: pools are closed even when ctx has ended already
 	default:
 		select {
 		case <-c.ready:
@@ -88,8 +88,8 @@ func (c *code) shutdown(ctx context.Context) error {
 	return nil
 }
 
-// free closes what compile made, in reverse order. A CompiledModule that is not closed keeps its machine
-// code mapped for as long as the process lives.
+// free closes what compile made, in reverse order. The machine code of a CompiledModule that is not closed
+// stays mapped until the process ends.
 func (c *code) free() error {
 	ctx := context.Background()
 	var errs []error
@@ -119,5 +119,5 @@ func newModule(c *code) *Module {
 // Info describes the module. Its fields are what the module asked for without a configuration.
 func (m *Module) Info() module.Info { return m.code.info }
 
-// Release gives the handle up; pools made from it stay usable. Idempotent.
+// Release drops the handle; pools made from it stay usable. Idempotent.
 func (m *Module) Release() { m.release() }

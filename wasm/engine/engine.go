@@ -1,12 +1,12 @@
 // Package engine runs transforms. It takes an upload through the steps of build.go, keeps one compiled
 // copy of every module that is in use, and lends instances of it to one call at a time.
 //
-// Modules do not trust each other and nobody trusts them: each has a WebAssembly runtime of its own,
-// sees no file, no network and no other module, and an instance whose call failed is thrown away.
+// No module is trusted: each has a WebAssembly runtime of its own, without files, network or access to
+// another module, and an instance whose call failed is discarded.
 //
-// A module that loops holds its core until it returns: compiled code has no preemption point until the
-// meter step of build.go exists. wazero's WithCloseOnContextDone is no way out: it costs 8-20 times the
-// speed of tight loops and does not stop recursion.
+// A module that loops occupies its core until it returns: compiled code has no preemption point until the
+// meter step of build.go exists. wazero's WithCloseOnContextDone is not used: it makes tight loops 8 to 20
+// times slower and does not stop recursion.
 package engine
 
 import (
@@ -25,7 +25,7 @@ import (
 	"github.com/wasmill/wasmill/wasm/abi"
 )
 
-// ErrClosed: the engine or the pool was closed before or during the call.
+// ErrClosed means that the engine or the pool was closed before or during the call.
 var ErrClosed = errors.New("wasm engine is closed")
 
 // Options configure an Engine. The zero value is usable.
@@ -35,7 +35,7 @@ type Options struct {
 	MaxMemoryBytes     int64  // the most that a stage may ask for per instance; default 256 MiB
 	DefaultMemoryBytes int64  // what a stage gets that asks for nothing; default 64 MiB
 	MaxInstances       int    // per pool; default GOMAXPROCS
-	IdleModules        int    // kept compiled while nobody uses them; default 8, negative: none
+	IdleModules        int    // kept compiled although none uses them; default 8, negative: none
 	AllowInterpreter   bool   // run about 47 times slower where the compiler is not supported, rather than refuse
 	Logger             *slog.Logger
 	Observer           Observer
@@ -68,9 +68,11 @@ type Engine struct {
 	interpreter bool
 	compiling   chan struct{} // one token per compilation under way: each takes much memory and a core
 
+	// mu covers the fields below and the references of every code: code.refs. Nothing is compiled, started
+	// or freed under it. The order is Engine.mu, code.mu, Pool.mu.
 	mu     sync.Mutex
 	closed bool
-	codes  map[[sha256.Size]byte]*code // in use or idle; guarded by mu, and so is code.refs
+	codes  map[[sha256.Size]byte]*code // in use or idle
 	idle   []*code                     // without references, the longest idle first
 }
 
@@ -105,8 +107,9 @@ func New(opts Options) (*Engine, error) {
 // Observer is what the engine reports to.
 func (e *Engine) Observer() Observer { return e.opts.Observer }
 
-// Compile takes wasm through all steps, or joins whoever is doing that, or returns what is there already.
-// The caller owns the handle and must release it. wasm may be reused after the return.
+// Compile takes wasm through all steps. If the same bytes are being compiled already it waits for that, and
+// if they are compiled it returns at once. The caller owns the handle and must release it. wasm may be
+// reused after the return.
 func (e *Engine) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 	hash := sha256.Sum256(wasm)
 	e.mu.Lock()
@@ -142,31 +145,31 @@ func (e *Engine) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 	return newModule(c), nil
 }
 
-// release gives up one reference. Without any the code stays idle for a while: a module that was pushed is
+// release drops one reference. Code without references stays idle for a while: a module that was pushed is
 // soon named by a pipeline, and one that a fetch named is named by the next fetch. A failed build is
-// forgotten at once.
+// removed at once, so that the next upload is built again.
 func (e *Engine) release(c *code) {
 	e.mu.Lock()
 	c.refs--
 	known := e.codes[c.hash] == c
-	var gone *code
+	var unused *code
 	switch {
 	case known && c.failed():
 		delete(e.codes, c.hash)
 	case c.refs > 0:
 	case !known: // the engine was closed meanwhile, or the build failed
-		gone = c
+		unused = c
 	default:
 		e.idle = append(e.idle, c)
 		if len(e.idle) > e.opts.IdleModules {
-			gone = e.idle[0]
+			unused = e.idle[0]
 			e.idle = slices.Delete(e.idle, 0, 1)
-			delete(e.codes, gone.hash)
+			delete(e.codes, unused.hash)
 		}
 	}
 	e.mu.Unlock()
-	if gone != nil {
-		gone.destroy()
+	if unused != nil {
+		unused.destroy()
 	}
 }
 
@@ -187,7 +190,7 @@ func (e *Engine) Close(ctx context.Context) error {
 	for _, c := range codes {
 		if err := c.shutdown(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("close module %x: %w", c.hash[:6], err))
-			e.release(c) // still running: whoever closes its last pool frees it
+			e.release(c) // a call still runs: closing the last pool frees it
 			continue
 		}
 		c.destroy()

@@ -10,14 +10,13 @@ import (
 	"github.com/wasmill/wasmill/wasm/abi"
 )
 
-// GuestError is a failure that the module is to blame for: a trap, an exit, an answer that breaks the
-// rules, or its own word that the call failed. Everything else that a call can return is not the
-// module's fault, nor that of a record.
+// GuestError is a failure of the module: a trap, an exit, an answer that breaks the rules, or bit 63 of its
+// result. Every other error of a call is caused neither by the module nor by a record.
 type GuestError struct {
 	Module string // label of the pool
 	Op     string // what it was asked to do, for example "process"
 	Cause  error
-	Said   string // the first line that the module wrote to standard error during the call; may be empty
+	Stderr string // the first line that the module wrote to standard error during the call; may be empty
 }
 
 func (e *GuestError) Error() string { return e.Module + ": " + e.Op + ": " + e.Reason() }
@@ -25,7 +24,7 @@ func (e *GuestError) Error() string { return e.Module + ": " + e.Op + ": " + e.R
 // Unwrap returns the cause, for example an *abi.Failure, abi.ErrBounds or a *sys.ExitError.
 func (e *GuestError) Unwrap() error { return e.Cause }
 
-// Reason is the cause in one line, without the stack that a trap carries but with what the module said.
+// Reason is the cause in one line, without the stack of a trap but with Stderr.
 func (e *GuestError) Reason() string {
 	var failure *abi.Failure
 	if errors.As(e.Cause, &failure) {
@@ -36,16 +35,16 @@ func (e *GuestError) Reason() string {
 	if errors.As(e.Cause, &exit) {
 		reason = fmt.Sprintf("the module exited with code %d", exit.ExitCode())
 	}
-	if e.Said != "" {
-		reason += " (" + e.Said + ")"
+	if e.Stderr != "" {
+		reason += " (" + e.Stderr + ")"
 	}
 	return reason
 }
 
-// RefusedError: the module did not accept its configuration.
+// RefusedError means that the module did not accept its configuration.
 type RefusedError struct {
 	Code int32
-	Log  string // the last line that the module logged while it looked at it; may be empty
+	Log  string // the last line that the module logged during wasmill_init_v1; may be empty
 }
 
 func (e *RefusedError) Error() string {

@@ -87,7 +87,7 @@ func TestInit(t *testing.T) {
 			t.Errorf("%q: got %v, want code 9 and %q", config, err, want)
 		}
 	}
-	if !strings.Contains(logBuffer.String(), `level=ERROR msg="module says" module=redact@2 line="{\"a\": 1}"`) {
+	if !strings.Contains(logBuffer.String(), `level=ERROR msg="module log line" module=redact@2 line="{\"a\": 1}"`) {
 		t.Errorf("the log says %s", logBuffer)
 	}
 	for config, want := range map[string]string{"[]": "must be a JSON object", "{": "must be a JSON object", `{"a":"` + strings.Repeat("x", 1<<16) + `"}`: "the limit is 65536"} {

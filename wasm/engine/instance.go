@@ -52,8 +52,8 @@ func (c *code) instantiate(s *sandbox) (in *instance, err error) {
 		WithEnv("GOMEMLIMIT", strconv.FormatInt(s.limit/4*3, 10))
 	in.mod, err = c.runtime.InstantiateModule(experimental.WithMemoryAllocator(in.ctx, mem), c.compiled, config)
 	if err != nil {
-		mem.Free() // wazero does so only on some of its ways out
-		return nil, in.guilty("start", err)
+		mem.Free() // wazero does so only on some of its error paths
+		return nil, in.guestError("start", err)
 	}
 	s.observer.Instances(s.label, 1)
 	in.alloc = in.mod.ExportedFunction(abi.ExportAlloc)
@@ -61,19 +61,19 @@ func (c *code) instantiate(s *sandbox) (in *instance, err error) {
 	return in, nil
 }
 
-func (in *instance) guilty(op string, cause error) error {
-	return &GuestError{Module: in.sandbox.label, Op: op, Cause: cause, Said: in.call.complain}
+func (in *instance) guestError(op string, cause error) error {
+	return &GuestError{Module: in.sandbox.label, Op: op, Cause: cause, Stderr: in.call.stderr}
 }
 
-// close frees the instance and its memory. Nothing may hold a view of the memory any more.
+// close frees the instance and its memory. No view of the memory may be in use.
 func (in *instance) close() {
 	if err := in.mod.Close(in.ctx); err != nil {
-		in.sandbox.engine.opts.Logger.Error("closing a module instance", "module", in.sandbox.label, "error", err)
+		in.sandbox.engine.opts.Logger.Error("a module instance was not closed", "module", in.sandbox.label, "error", err)
 	}
 	in.sandbox.observer.Instances(in.sandbox.label, -1)
 }
 
-// configure hands the stage's configuration over and asks for the fields.
+// configure passes the stage's configuration to the module and asks it for its fields.
 func (in *instance) configure() error {
 	if init := in.mod.ExportedFunction(abi.ExportInit); init != nil {
 		ptr, buf, err := in.allocate(len(in.sandbox.raw))
@@ -83,10 +83,10 @@ func (in *instance) configure() error {
 		copy(buf, in.sandbox.raw)
 		in.stack = [2]uint64{uint64(ptr), uint64(len(in.sandbox.raw))}
 		if err := init.CallWithStack(in.ctx, in.stack[:]); err != nil {
-			return in.guilty("init", err)
+			return in.guestError("init", err)
 		}
 		if code := api.DecodeI32(in.stack[0]); code != 0 {
-			return in.guilty("init", &RefusedError{Code: code, Log: in.call.lastLine})
+			return in.guestError("init", &RefusedError{Code: code, Log: in.call.lastLine})
 		}
 	}
 	return in.readFields()
@@ -98,27 +98,27 @@ func (in *instance) readFields() error {
 		return nil
 	}
 	if err := fields.CallWithStack(in.ctx, in.stack[:1]); err != nil {
-		return in.guilty("fields", err)
+		return in.guestError("fields", err)
 	}
 	in.mask = abi.Mask(in.stack[0]) & abi.AllFields
 	return nil
 }
 
-// allocate asks the module for room and returns a view of it, which is void after the next call.
+// allocate has the module allocate size bytes and returns a view of them, which is void after the next call.
 func (in *instance) allocate(size int) (uint32, []byte, error) {
 	in.stack[0] = uint64(size)
 	if err := in.alloc.CallWithStack(in.ctx, in.stack[:1]); err != nil {
-		return 0, nil, in.guilty("alloc", err)
+		return 0, nil, in.guestError("alloc", err)
 	}
 	ptr := uint32(in.stack[0])
 	mem := in.mod.Memory()
 	switch buf, ok := mem.Read(ptr, uint32(size)); {
 	case ptr == 0:
-		return 0, nil, in.guilty("alloc", fmt.Errorf("no room for %d bytes, memory is %d of at most %d: %w", size, mem.Size(), in.sandbox.limit, errBadAlloc))
+		return 0, nil, in.guestError("alloc", fmt.Errorf("no room for %d bytes, memory is %d of at most %d: %w", size, mem.Size(), in.sandbox.limit, errBadAlloc))
 	case ptr%abi.Alignment != 0:
-		return 0, nil, in.guilty("alloc", fmt.Errorf("%#x is not a multiple of %d: %w", ptr, abi.Alignment, errBadAlloc))
+		return 0, nil, in.guestError("alloc", fmt.Errorf("%#x is not a multiple of %d: %w", ptr, abi.Alignment, errBadAlloc))
 	case !ok:
-		return 0, nil, in.guilty("alloc", fmt.Errorf("%d bytes at %#x, memory is %d: %w", size, ptr, mem.Size(), errBadAlloc))
+		return 0, nil, in.guestError("alloc", fmt.Errorf("%d bytes at %#x, memory is %d: %w", size, ptr, mem.Size(), errBadAlloc))
 	default:
 		return ptr, buf, nil
 	}
@@ -135,13 +135,13 @@ func (in *instance) run(batch *abi.Input, size int, limits abi.Limits, arena *ab
 	batch.Encode(buf, in.mask)
 	in.stack = [2]uint64{uint64(ptr), uint64(size)}
 	if err := in.process.CallWithStack(in.ctx, in.stack[:]); err != nil {
-		return dst, in.guilty("process", err)
+		return dst, in.guestError("process", err)
 	}
 	mem := in.mod.Memory()
 	view, _ := mem.Read(0, mem.Size())
 	actions, err := abi.Decode(view, in.stack[0], batch, limits, arena, dst)
 	if err != nil {
-		return dst, in.guilty("answer", err)
+		return dst, in.guestError("answer", err)
 	}
 	return actions, nil
 }

@@ -14,12 +14,13 @@ const (
 	logPerSecond = 10 // lines afterwards
 )
 
-// guestLog passes on what modules write, as fast as a reader could follow and no faster: a module that
-// logs every record must not fill the broker's disk.
+// guestLog logs what modules write, limited in rate: a module that logs every record must not fill the
+// broker's disk.
 type guestLog struct {
 	logger *slog.Logger
 	now    func() time.Time
 
+	// mu covers the fields below. It is not held while a line is logged.
 	mu         sync.Mutex
 	tokens     float64
 	last       time.Time
@@ -42,10 +43,10 @@ func (g *guestLog) line(level slog.Level, line []byte) {
 	if suppressed > 0 {
 		attrs = append(attrs, slog.Int("suppressed_before", suppressed))
 	}
-	g.logger.LogAttrs(context.Background(), level, "module says", attrs...)
+	g.logger.LogAttrs(context.Background(), level, "module log line", attrs...)
 }
 
-// take spends a token; suppressed is how many lines were lost since the last one that was passed on.
+// take spends a token; suppressed is how many lines were dropped since the last one that was logged.
 func (g *guestLog) take() (suppressed int, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -61,7 +62,7 @@ func (g *guestLog) take() (suppressed int, ok bool) {
 	return suppressed, true
 }
 
-// lineSplit is an io.Writer that hands on whole lines, cut at maxLogLine bytes.
+// lineSplit is an io.Writer that calls line with whole lines, cut at maxLogLine bytes.
 type lineSplit struct {
 	line    func([]byte)
 	pending []byte
@@ -89,6 +90,7 @@ type guestMetrics struct {
 	observer Observer
 	label    string
 
+	// mu covers names. It is not held while the observer is called.
 	mu    sync.Mutex
 	names map[string]string
 }

@@ -7,8 +7,8 @@ import (
 )
 
 // memory is the linear memory of one instance: address space for the limit is reserved at once, pages
-// become usable as the module grows. Growing therefore neither copies nor moves, and a module that grows
-// without touching costs nothing.
+// become usable as the module grows. Growing therefore neither copies nor moves, and pages that are never
+// touched take no memory.
 type memory struct {
 	limit   uint64
 	grown   func(delta int64)

@@ -2,8 +2,8 @@ package engine
 
 import "time"
 
-// Observer is told what modules do. module is the label of the stage's pool, for example "redact@2".
-// Methods are called from many goroutines and must be quick.
+// Observer receives what modules do, for metrics. module is the label of the stage's pool, for example
+// "redact@2". Methods are called from many goroutines and must be quick.
 type Observer interface {
 	// Call: one batch went through a module. err is nil or why the call failed.
 	Call(module string, d time.Duration, records, inputBytes int, err error)

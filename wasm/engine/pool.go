@@ -48,10 +48,10 @@ type Pool struct {
 	mu     sync.Mutex
 	closed bool
 	inUse  int
-	idle   []*instance // the last one used is the first to be used again: its memory is warm
+	idle   []*instance // the last one used is used first: its memory is likely in the CPU cache
 }
 
-// Pool returns the pool for opts and starts its first instance, so that a configuration that the module
+// Pool returns the pool for opts. It starts the first instance, so that a configuration that the module
 // refuses is an error here. The caller owns one reference and must Close it exactly once.
 func (m *Module) Pool(opts PoolOptions) (*Pool, error) {
 	c := m.code
@@ -98,7 +98,7 @@ func (c *code) enter() error {
 	return nil
 }
 
-// join takes a reference to a pool that is there already.
+// join takes a reference to an existing pool; nil when there is none.
 func (c *code) join(key poolKey) *Pool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -109,7 +109,8 @@ func (c *code) join(key poolKey) *Pool {
 	return p
 }
 
-// adopt makes p known, unless another goroutine was faster or the engine is closed.
+// adopt enters p into the table of pools. If another goroutine has entered an equal one meanwhile, p is
+// closed and that one is returned; if the engine was closed, p is closed.
 func (c *code) adopt(p *Pool) (*Pool, error) {
 	e := c.engine
 	e.mu.Lock()
@@ -155,7 +156,7 @@ func (p *Pool) Mask() abi.Mask { return p.mask }
 
 // Process gives one batch to an instance and appends the checked actions to dst; their bytes belong to
 // arena and to in. It waits for an instance until ctx ends; a call that has begun is not interrupted.
-// The error is a *GuestError when the module is to blame, and its instance is gone then.
+// When the module fails, the error is a *GuestError and the instance is discarded.
 func (p *Pool) Process(ctx context.Context, in *abi.Input, arena *abi.Arena, dst []abi.Action) ([]abi.Action, error) {
 	instance, err := p.acquire(ctx)
 	if err != nil {
@@ -222,7 +223,7 @@ func (p *Pool) release(in *instance, healthy bool) {
 	}
 }
 
-// Close gives up one reference. The last one waits for calls under way and frees all instances.
+// Close drops one reference. With the last one it waits for calls under way and frees all instances.
 func (p *Pool) Close() {
 	p.code.mu.Lock()
 	p.refs--

@@ -15,8 +15,7 @@ import (
 	"github.com/wasmill/wasmill/wasm/abi"
 )
 
-// sandbox is what all instances of a pool share: who they are, their configuration, and where their words
-// and counters go.
+// sandbox is what all instances of a pool share: label, configuration, limit, log and counters.
 type sandbox struct {
 	engine   *Engine
 	observer Observer
@@ -60,7 +59,7 @@ func parseConfig(config []byte) ([]byte, map[string]string, error) {
 	return config, values, nil
 }
 
-// call is what host functions know about the call under way. It belongs to one instance.
+// call is the state of an instance's call, for the host functions. Each instance has one.
 type call struct {
 	sandbox  *sandbox
 	in       *abi.Input // nil outside a batch
@@ -70,11 +69,11 @@ type call struct {
 	lastLine string    // the last one
 	out      lineSplit // standard output
 	err      lineSplit // standard error
-	complain string    // its first line since the call began: runtimes write there why they trap
+	stderr   string    // the first line of standard error since the call began: runtimes write there why they trap
 	elapsed  int64     // monotonic clock, ns
 }
 
-const maxComplaint = 256 // bytes
+const maxStderr = 256 // bytes of call.stderr
 
 type callKey struct{}
 
@@ -82,8 +81,8 @@ func newCall(s *sandbox) *call {
 	c := &call{sandbox: s, starting: true}
 	c.out.line = func(line []byte) { c.logLine(slog.LevelInfo, line) }
 	c.err.line = func(line []byte) {
-		if c.complain == "" {
-			c.complain = strings.ToValidUTF8(string(line[:min(len(line), maxComplaint)]), "\uFFFD")
+		if c.stderr == "" {
+			c.stderr = strings.ToValidUTF8(string(line[:min(len(line), maxStderr)]), "\uFFFD")
 		}
 		c.logLine(slog.LevelWarn, line)
 	}
@@ -97,7 +96,7 @@ func (c *call) logLine(level slog.Level, line []byte) {
 	c.sandbox.log.line(level, line)
 }
 
-// now is record time, so that a repeated call sees the same one.
+// now is record time, so that a repeated call gets the same time.
 func (c *call) now() int64 {
 	if c.in != nil {
 		return c.in.BaseTimestamp
@@ -110,18 +109,18 @@ func (c *call) walltime() (sec int64, nsec int32) {
 	return t.Unix(), int32(t.Nanosecond())
 }
 
-// nanotime only counts its readings: modules cannot time each other, and a repeated call sees the same.
+// nanotime only counts its calls: modules cannot measure each other, and a repeated call gets the same times.
 func (c *call) nanotime() int64 {
 	c.elapsed += int64(time.Millisecond)
 	return c.elapsed
 }
 
-// nanosleep moves the clock instead of waiting: a sleeping module would hold its core.
+// nanosleep advances the clock instead of waiting: a sleeping module would occupy an instance.
 func (c *call) nanosleep(ns int64) { c.elapsed += max(ns, 0) }
 
 // begin and end enclose one batch.
 func (c *call) begin(in *abi.Input) {
-	c.in, c.seeded, c.starting, c.complain = in, false, false, ""
+	c.in, c.seeded, c.starting, c.stderr = in, false, false, ""
 }
 
 func (c *call) end() { c.in = nil }

@@ -1,8 +1,8 @@
-// Package module reads a WebAssembly binary far enough to tell whether it can be a transform: its
-// sections, types, imports, exports, memory and tables. It decides before any compiler sees the bytes,
-// it never allocates more than the bytes at hand justify, and its errors tell the author what to do.
+// Package module reads a WebAssembly binary far enough to decide whether it can be a transform: its
+// sections, types, imports, exports, memory and tables. It runs before any compiler gets the bytes, it
+// never allocates more than their number justifies, and its errors say what the author has to do.
 //
-// The instructions of functions are skipped. Validating them is a step of its own in front of the compiler.
+// The instructions of functions are skipped. Validating them is a separate step before the compiler.
 package module
 
 import (

@@ -2,7 +2,7 @@ package module
 
 import "fmt"
 
-// reader walks a section's bytes. The first error sticks: every read after it returns zero, so that
+// reader walks a section's bytes. It keeps the first error: every read after it returns zero, so that
 // parsing code checks once at the end of each entry.
 type reader struct {
 	b   []byte
@@ -52,7 +52,7 @@ func (r *reader) u32() uint32 {
 }
 
 // count reads the number of entries that follow. Each entry takes at least one byte, so a number above
-// the bytes left is a lie; it is refused before anything is allocated for it.
+// that of the bytes left is wrong; it is refused before anything is allocated for it.
 func (r *reader) count(what string, limit int) int {
 	n := r.u32()
 	switch {

@@ -1,8 +1,8 @@
 package module
 
-// This file walks the sections behind the interface. Nothing in them is used here, but a decoder that
-// trusts their counts allocates gigabytes for a file of a few bytes, so each is checked against the bytes
-// that are there, and the sums against limits.
+// This file walks the sections that are not part of the interface. Nothing in them is used here, but a
+// decoder that relies on their counts allocates gigabytes for a file of a few bytes, so each count is
+// checked against the number of bytes, and the sums against limits.
 
 const (
 	maxGlobals      = 100_000
@@ -153,7 +153,7 @@ func (m *binary) readData(r *reader) {
 }
 
 // WithoutCustom returns wasm, which Inspect has accepted, without its custom sections. They hold names and
-// debug information; compilers parse them and trust their counts.
+// debug information; compilers parse them and rely on their counts.
 func WithoutCustom(wasm []byte) []byte {
 	out := append(make([]byte, 0, len(wasm)), wasm[:8]...)
 	r := &reader{b: wasm[8:], at: 8}

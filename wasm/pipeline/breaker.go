@@ -11,12 +11,14 @@ const (
 	breakerMaxPause  = time.Minute
 )
 
-// breaker pauses a stage that keeps failing, so that a broken module costs a message and not an instance
-// per record. It counts records on which the module failed alone; any call that succeeds starts the count
-// anew. After a pause one more such record brings the next pause, twice as long, until a call succeeds.
+// breaker pauses a stage that keeps failing, so that a broken module does not cost a new instance for every
+// record. It counts records on which the module failed in a call of their own; any call that succeeds
+// resets the count. After a pause one more such record begins the next pause, twice as long, until a call
+// succeeds.
 type breaker struct {
 	threshold int
 
+	// mu covers the fields below. Runs on many goroutines share a stage's breaker.
 	mu     sync.Mutex
 	row    int
 	pause  time.Duration // of the last opening; 0: has not opened since the last success
@@ -24,7 +26,7 @@ type breaker struct {
 	reason string
 }
 
-// open tells whether the stage is paused, until when, and what the last failure was.
+// open reports whether the stage is paused, until when, and what the last failure was.
 func (b *breaker) open(now time.Time) (until time.Time, reason string, open bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -37,13 +39,13 @@ func (b *breaker) success() {
 	b.mu.Unlock()
 }
 
-// failure counts one guilty record. trip opens at once, whatever the count.
+// failure counts one record that the module failed on alone. trip opens the breaker whatever the count.
 func (b *breaker) failure(now time.Time, reason string, trip bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.row++
 	if now.Before(b.until) || b.row < b.threshold && b.pause == 0 && !trip {
-		return // open already (another run was faster), or not yet
+		return // open already, by another run, or not yet to be opened
 	}
 	b.pause = min(max(2*b.pause, breakerMinPause), breakerMaxPause)
 	b.until, b.reason, b.row = now.Add(b.pause), reason, 0

@@ -1,12 +1,13 @@
-// Package pipeline runs records through the stages of a pipeline and says what becomes of each.
+// Package pipeline runs records through the stages of a pipeline and returns the outcome of each.
 //
-// Stages run in order; each sees what the ones before it left in the topic. Records that a stage routes
-// elsewhere leave the pipeline. Everything that comes of one input record, its source, shares the fate of
-// a rejection: when a stage rejects any of it, nothing of the source is written, so that a producer may
-// send it again. All other outcomes touch only the record that they befall.
+// Stages run in order; each gets what the ones before it left in the topic. Records that a stage routes
+// to another topic leave the pipeline. All records that come of one input record, their source, are
+// rejected together: when a stage rejects one of them, nothing of the source is written, so that a producer
+// may send it again. Every other outcome concerns one record.
 //
-// A call that fails is repeated with halves of its records, on fresh instances, until the guilty ones stand
-// alone; only they get the stage's on_error. A stage that keeps failing is paused (see breaker).
+// A call that fails is repeated with halves of its records, on fresh instances, until each record that
+// makes the module fail has a call of its own; only those get the stage's on_error. A stage that keeps
+// failing is paused (see breaker).
 package pipeline
 
 import (
@@ -22,7 +23,7 @@ import (
 	"github.com/wasmill/wasmill/wasm/engine"
 )
 
-// ErrClosed: the pipeline was closed; take its successor and run again.
+// ErrClosed means that the pipeline was closed; run the version that replaced it.
 var ErrClosed = errors.New("pipeline is closed")
 
 // Limits bound one stage. Zero means the engine's default.
@@ -59,7 +60,7 @@ func (s Spec) withDefaults() Spec {
 	return s
 }
 
-// ModuleSource hands out modules by the SHA-256 of their bytes, in lower-case hex.
+// ModuleSource returns modules by the SHA-256 of their bytes, in lower-case hex.
 type ModuleSource interface {
 	Get(ctx context.Context, hash string) ([]byte, error)
 }
@@ -92,8 +93,7 @@ type stage struct {
 }
 
 // Compile prepares every stage and starts one instance of each, so that a configuration that a module
-// refuses is an error here. How many stages there may be is the caller's to say. The caller must Close
-// the pipeline.
+// refuses is an error here. It does not limit the number of stages. The caller must Close the pipeline.
 func Compile(ctx context.Context, e *engine.Engine, source ModuleSource, spec Spec) (*Pipeline, error) {
 	if len(spec.Stages) == 0 {
 		return nil, fmt.Errorf("pipeline %s has no stages", spec.Name)

@@ -346,7 +346,7 @@ func (c *counter) Outcome(_ string, o engine.Outcome) {
 	c.outcome = o
 }
 
-func TestBisectionFindsTheGuiltyOnFreshInstances(t *testing.T) {
+func TestBisectionFindsFailingRecordsOnFreshInstances(t *testing.T) {
 	calls := &counter{}
 	f := newFixture(t, calls)
 	p := f.compile(t, abi.PlaceWrite, f.commands(1, abi.OnErrorDrop)...)
@@ -357,7 +357,7 @@ func TestBisectionFindsTheGuiltyOnFreshInstances(t *testing.T) {
 	values[17], values[18], values[62] = "t", "b", "o"
 	r := mustRun(t, p, input(values...))
 	for i, v := range r.Verdicts {
-		if guilty := i == 17 || i == 18 || i == 62; (v.Kind == Dropped) != guilty {
+		if failing := i == 17 || i == 18 || i == 62; (v.Kind == Dropped) != failing {
 			t.Errorf("record %d is %v", i, v.Kind)
 		}
 	}
@@ -414,7 +414,7 @@ func TestBreakerPausesAModuleThatKeepsFailing(t *testing.T) {
 	}
 }
 
-func TestBreakerTripsWhenOneBatchHasTooManyGuilty(t *testing.T) {
+func TestBreakerTripsWhenOneBatchHasTooManyFailures(t *testing.T) {
 	calls := &counter{}
 	f := newFixture(t, calls)
 	p := f.compile(t, abi.PlaceWrite, f.commands(1, abi.OnErrorDrop)...)
@@ -423,7 +423,7 @@ func TestBreakerTripsWhenOneBatchHasTooManyGuilty(t *testing.T) {
 		values[i] = []string{"k", "t"}[i%2]
 	}
 	mustRun(t, p, input(values...))
-	if calls.failed > 4*maxRunGuilty {
+	if calls.failed > 4*maxRunFailed {
 		t.Errorf("%d failed calls for one batch", calls.failed)
 	}
 }

@@ -22,7 +22,7 @@ const (
 // maxOwnHeaders keeps a dead letter with all its headers within a record's limit.
 const maxOwnHeaders = 1000
 
-// reject follows the module's own word that record i is to be refused.
+// reject handles a REJECT of record i by the module.
 func (r *run) reject(i int, code uint16, message string) {
 	if r.current.policy == abi.OnErrorDeadLetter {
 		r.outcome.In++
@@ -52,7 +52,7 @@ func (r *run) fail(i int, code uint16, message string) {
 	}
 }
 
-// refuseRecord rejects record i's source. Only a write pipeline has a producer to tell.
+// refuseRecord rejects record i's source. Outside of a write pipeline, where no producer waits, it is dropped.
 func (r *run) refuseRecord(i int, code uint16, message string) {
 	r.note(i, code, message)
 	if r.pipeline.place != abi.PlaceWrite {
@@ -62,12 +62,12 @@ func (r *run) refuseRecord(i int, code uint16, message string) {
 	r.outcome.Rejected++
 	v := &r.out.Verdicts[r.source(i)]
 	if v.Kind == Rejected {
-		return // the first rejection is the one that is told
+		return // the first rejection is the one that is reported
 	}
 	*v = Verdict{Kind: Rejected, Code: code, Message: message, Stage: r.current.index}
 }
 
-// deadLetter routes record i, as the stage saw it: earlier stages may have taken out what must not be seen.
+// deadLetter routes record i as the stage got it: earlier stages may have removed what must not be seen.
 func (r *run) deadLetter(i int, code uint16, message string) {
 	s := r.current
 	if r.in.Resolve != nil {

@@ -8,13 +8,13 @@ import (
 // Kind is what became of an input record.
 type Kind uint8
 
-// The fates of a record.
+// The outcomes of a record.
 const (
-	Kept     Kind = iota // in the topic, unchanged
-	Changed              // in the topic, but not as it was, or with more records beside it
-	Dropped              // nowhere
-	Rejected             // refused; nothing of it is written anywhere
-	Routed               // only in other topics
+	Kept     Kind = iota // written to the topic, unchanged
+	Changed              // written to the topic, but not as it was, or with further records
+	Dropped              // not written
+	Rejected             // refused; nothing that came of it is written to any topic
+	Routed               // written to other topics only
 )
 
 func (k Kind) String() string {
@@ -38,8 +38,8 @@ type Emitted struct {
 	Partition int32  // Routed; abi.ByKey: the broker chooses
 }
 
-// Result is what a run made. Records belong to the result or to the run's input and are void after the
-// next run with the same result. The zero Result is ready to use; reusing one saves allocations.
+// Result is the output of a run. Its records use the memory of the result or of the run's input and are void
+// after the next run with the same result. The zero Result is ready to use; reusing one saves allocations.
 type Result struct {
 	Verdicts []Verdict // one per input record
 	Own      []Emitted // records of this topic; their sources never decrease
@@ -48,7 +48,7 @@ type Result struct {
 	changed bool // some own record is not an input record
 	arena   abi.Arena
 	actions []abi.Action
-	sets    [2]set // what one stage leaves for the next, in turn
+	sets    [2]set // what one stage leaves for the next; stages use them alternately
 	run     run
 }
 
@@ -64,10 +64,10 @@ func (s *set) reset() {
 	s.records, s.sources, s.intact = s.records[:0], s.sources[:0], s.intact[:0]
 }
 
-// Unchanged tells that the topic gets exactly the input's records. Others may have been routed besides.
+// Unchanged reports that the topic gets exactly the input's records. Copies may have been routed besides.
 func (r *Result) Unchanged() bool { return !r.changed && len(r.Own) == len(r.Verdicts) }
 
-// OnlyFiltered tells that the topic gets some or all of the input's records and no others.
+// OnlyFiltered reports that the topic gets some or all of the input's records and no others.
 func (r *Result) OnlyFiltered() bool { return !r.changed }
 
 func (r *Result) reset(records int) {
@@ -87,8 +87,8 @@ func (r *Result) reset(records int) {
 	}
 }
 
-// finish sets the verdicts by what is there in the end. intact tells of every own record whether it is its
-// source, unchanged.
+// finish sets the verdicts from the records that the last stage left. intact says of every own record whether
+// it is its source, unchanged.
 func (r *Result) finish(input []record.Record, intact []bool) {
 	anyRejected := false
 	for i := range r.Verdicts {
@@ -120,7 +120,7 @@ func (r *Result) finish(input []record.Record, intact []bool) {
 	}
 }
 
-// withoutRejected takes out whatever comes of a rejected source.
+// withoutRejected removes the records that come of a rejected source.
 func (r *Result) withoutRejected(list []Emitted, intact []bool) ([]Emitted, []bool) {
 	n := 0
 	for i := range list {

@@ -15,7 +15,7 @@ const (
 	maxCallBytes = 512 << 10 // input of one call; a single record may be larger
 	maxPerSource = 256       // records that one stage leaves of one source
 	maxRunBytes  = 64 << 20  // new bytes of one run
-	maxRunGuilty = 64        // records of one run that a stage may fail on alone before it is paused
+	maxRunFailed = 64        // records of one run that a stage may fail on alone before it is paused
 	noOffset     = -1        // OffsetDelta of a record that has no place in the input
 )
 
@@ -26,13 +26,13 @@ type Input struct {
 	Place      abi.Place // the one that the pipeline was compiled for
 	BaseOffset int64     // of OffsetDelta 0; -1: not known yet
 	Records    []record.Record
-	// Resolve tells whether a record may be routed to a topic and partition (abi.ByKey: any). An error is
-	// a failure of the stage on that record. nil allows everything.
+	// Resolve checks that a record may be routed to a topic and partition (abi.ByKey: any). An error is a
+	// failure of the stage on that record. nil allows everything.
 	Resolve func(topic string, partition int32) error
 }
 
-// Run takes records through all stages. Its error is never the fault of a module or a record: the context
-// ended, the pipeline or its engine is closed, or the system is out of memory. out is then void.
+// Run takes records through all stages. Its error is never caused by a module or a record: the context ended,
+// the pipeline or its engine is closed, or the system is out of memory. out is then void.
 func (p *Pipeline) Run(ctx context.Context, in Input, out *Result) error {
 	p.running.RLock()
 	defer p.running.RUnlock()
@@ -43,7 +43,7 @@ func (p *Pipeline) Run(ctx context.Context, in Input, out *Result) error {
 	if len(in.Records) == 0 {
 		return nil
 	}
-	r := &out.run // reused: its parts are known to the engine by address
+	r := &out.run // in out, because the engine keeps its address: on the heap once, not for every run
 	*r = run{ctx: ctx, pipeline: p, in: in, out: out}
 	defer func() { *r = run{} }()
 	r.call = abi.Input{
@@ -76,7 +76,7 @@ type run struct {
 	last    bool // current is the last stage: what it leaves goes to out.Own
 	from    set  // what it sees; sources and intact are nil for the first stage
 	to      *set // what it leaves
-	guilty  int
+	failed  int  // records that current has failed on alone
 	outcome engine.Outcome
 	same    int32 // source of the last record left, and how many it has left
 	count   int
@@ -84,7 +84,7 @@ type run struct {
 
 // stage takes all records of r.from through s, in calls of a bounded size.
 func (r *run) stage(s *stage) error {
-	r.current, r.guilty, r.same, r.count = s, 0, -1, 0
+	r.current, r.failed, r.same, r.count = s, 0, -1, 0
 	r.outcome = engine.Outcome{}
 	for a := 0; a < len(r.from.records); {
 		b, size := a, 0
@@ -126,8 +126,8 @@ func (r *run) process(a, b int) error {
 		return err
 	}
 	if b-a == 1 {
-		r.guilty++
-		s.breaker.failure(r.pipeline.now(), guest.Reason(), r.guilty >= maxRunGuilty)
+		r.failed++
+		s.breaker.failure(r.pipeline.now(), guest.Reason(), r.failed >= maxRunFailed)
 		r.fail(a, 0, guest.Reason())
 		return nil
 	}
@@ -138,7 +138,7 @@ func (r *run) process(a, b int) error {
 	return r.process(middle, b)
 }
 
-// paused tells why the current stage must not be called now.
+// paused reports why the current stage must not be called now.
 func (r *run) paused() (string, bool) {
 	if r.out.arena.Used() > maxRunBytes {
 		return fmt.Sprintf("the batch grew by more than %d bytes; send smaller batches", maxRunBytes), true
@@ -209,7 +209,7 @@ func (r *run) record(i int, group []abi.Action) {
 	}
 }
 
-// refuse tells why the actions on record i cannot be followed although they keep the rules of the ABI.
+// refuse reports why the actions on record i cannot be followed although they keep the rules of the ABI.
 func (r *run) refuse(i int, group []abi.Action) error {
 	if r.count+len(group) > maxPerSource && r.same == int32(r.source(i)) {
 		return fmt.Errorf("more than %d records come of one", maxPerSource)
@@ -231,7 +231,7 @@ func (r *run) refuse(i int, group []abi.Action) error {
 func (r *run) leave(i int, rec record.Record, intact bool) {
 	source := r.source(i)
 	if r.out.Verdicts[source].Kind == Rejected {
-		return // nothing of it is written in the end
+		return // nothing of the source will be written
 	}
 	if r.same != int32(source) {
 		r.same, r.count = int32(source), 0
@@ -255,7 +255,7 @@ func (r *run) source(i int) int {
 
 func (r *run) isIntact(i int) bool { return r.from.intact == nil || r.from.intact[i] }
 
-// note remembers which stage last did something to record i's source. A rejection stands.
+// note records which stage last changed record i's source. A rejection is not overwritten.
 func (r *run) note(i int, code uint16, message string) {
 	v := &r.out.Verdicts[r.source(i)]
 	if v.Kind == Rejected {

@@ -20,7 +20,7 @@ func (c *Code) memory(op byte, align byte, offset int) *Code {
 	return c
 }
 
-// Get, Set and Tee work on locals, parameters first.
+// Get pushes a local. Locals are counted from the parameters on.
 func (c *Code) Get(local int) *Code { return c.index(0x20, local) }
 
 // Set pops a local's value.
@@ -35,7 +35,7 @@ func (c *Code) GlobalGet(i int) *Code { return c.index(0x23, i) }
 // GlobalSet pops a global's value.
 func (c *Code) GlobalSet(i int) *Code { return c.index(0x24, i) }
 
-// I32 and I64 push constants.
+// I32 pushes a constant.
 func (c *Code) I32(v int32) *Code {
 	c.b = appendS(append(c.b, 0x41), int64(v))
 	return c
@@ -47,7 +47,7 @@ func (c *Code) I64(v int64) *Code {
 	return c
 }
 
-// Load32, Load8, Store32, Store8 and Store64 access memory at the address on the stack plus offset.
+// Load32 loads an i32 from the address on the stack plus offset, as all loads and stores do.
 func (c *Code) Load32(offset int) *Code { return c.memory(0x28, 2, offset) }
 
 // Load8 loads one byte, zero-extended.

@@ -124,7 +124,7 @@ const (
 	FailureMessage = "cannot go on"
 )
 
-// Commands obeys byte at of each value (records with shorter or null values are kept):
+// Commands follows byte at of each value (records with shorter or null values are kept):
 //
 //	d drop   r reject   e emit without the value's last byte   f keep and emit two copies
 //	F emit two copies   x route to CommandTopic   c keep and route to partition 2 of CommandTopic
@@ -224,7 +224,7 @@ type Parts struct {
 // DataAt is where Parts.Data lies.
 const DataAt = dataAt
 
-// With builds a module from parts; what is missing keeps to the rules and drops every record.
+// With builds a module from parts; parts that are missing follow the ABI, and the module drops every record.
 func With(p Parts) []byte {
 	m := New()
 	if p.Memory[0] > 0 {
