@@ -80,6 +80,7 @@ var inTests = map[string][]string{
 	"sdk":             {"sdk", "wasm", "core/record"},
 	"plugins":         {"sdk", "wasm", "core/record"},
 	"raftstore/group": {"raftstore"},
+	"sdk/client/go":   {"core/httpapi"}, // the examples' server
 }
 
 func with(base []string, more ...string) []string { return append(slices.Clone(base), more...) }
@@ -195,6 +196,9 @@ func TestWrongImportsAreFound(t *testing.T) {
 		"core/broker/kit.go":         file("broker", "raftstore/vfs/vfstest"),
 		"plugins/x/bad.go":           file("main", "core/errcode"),
 		"sdk/client/go/bad.go":       file("client", "core/broker"),
+		"sdk/client/go/worse.go":     file("client", "core/metadata"),
+		"core/httpapi/bad.go":        file("httpapi", "core/metadata"),
+		"core/httpapi/good.go":       file("httpapi", "core/api", "core/recordjson"),
 		"core/new/unknown.go":        file("new"),
 		"tests/demo/main.go":         file("main", "core/httpapi", "cmd/wasmill"),
 	}))
@@ -205,6 +209,8 @@ func TestWrongImportsAreFound(t *testing.T) {
 		"core/broker/kit.go:2: raftstore/vfs/vfstest is for tests alone",
 		"plugins/x/bad.go:2: plugins must not import core/errcode",
 		"sdk/client/go/bad.go:2: sdk/client/go must not import core/broker",
+		"sdk/client/go/worse.go:2: sdk/client/go must not import core/metadata",
+		"core/httpapi/bad.go:2: core/httpapi must not import core/metadata",
 		"core/new/unknown.go: package core/new is in no layer",
 	)
 	if got := layerFaults(map[string][]string{"a": {"b"}, "b": {"c"}, "c": {"a"}}); len(got) != 3 {

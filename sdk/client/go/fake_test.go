@@ -19,7 +19,14 @@ import (
 	"github.com/wasmill/wasmill/core/record"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// The examples' server: fasthttp's clock runs as long as the process, and a worker pool's cleaner
+		// notices after ten seconds that its server has ended.
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+	)
+}
 
 // fakeBroker is the part of a broker that a Producer and a Consumer meet: logs with offsets and the
 // sequence checks of idempotent producers.
