@@ -3,6 +3,7 @@ package record
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 )
 
 // budgetSmall is what nearly every batch unpacks to at most.
@@ -26,13 +27,14 @@ type Memory interface {
 // as its limit allows and is unpacked again. A caller that holds a share must not wait for another one: two
 // that did could wait for each other without end. Safe for concurrent use.
 type Budget struct {
-	bytes Memory
-	most  int64
+	bytes   Memory
+	most    int64
+	decodes atomic.Int64
 }
 
 // NewBudget makes a budget out of memory. A batch that needs more than all of it is unpacked alone.
 func NewBudget(memory Memory) *Budget {
-	return &Budget{memory, memory.Limit()}
+	return &Budget{bytes: memory, most: memory.Limit()}
 }
 
 func compressed(b Batch) bool { return len(b) >= HeaderSize && b.Codec() != CodecNone }
@@ -41,12 +43,17 @@ func compressed(b Batch) bool { return len(b) >= HeaderSize && b.Codec() != Code
 // Unpacked keeps the records, too.
 func (b *Budget) ValidateProduced(ctx context.Context, batch Batch, limits Limits) error {
 	if !compressed(batch) {
+		b.decodes.Add(1)
 		return batch.ValidateProduced(limits)
 	}
 	share, err := b.unpack(ctx, limits, b.bytes.Acquire, batch.ValidateProduced)
 	b.bytes.Release(share)
 	return err
 }
+
+// Decodes is how many times the records of a batch have been read within the budget, to check or to decode
+// them, compressed or not.
+func (b *Budget) Decodes() int64 { return b.decodes.Load() }
 
 // acquireFunc takes bytes of a budget.
 type acquireFunc func(ctx context.Context, n int64) error
@@ -69,6 +76,7 @@ func (b *Budget) within(ctx context.Context, limits Limits, acquire acquireFunc,
 	if err := acquire(ctx, share); err != nil {
 		return 0, err
 	}
+	b.decodes.Add(1)
 	if err := read(limits); err != nil {
 		b.bytes.Release(share)
 		return 0, err

@@ -118,6 +118,7 @@ func (u *Unpacked) decode(ctx context.Context, k *keptBatch, batch Batch, limits
 	if !u.budget.bytes.TryAcquire(share) {
 		return 0, errNoRoom
 	}
+	u.budget.decodes.Add(1)
 	if err := read(limits); err != nil {
 		u.budget.bytes.Release(share)
 		return 0, err

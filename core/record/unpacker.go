@@ -20,6 +20,7 @@ type Unpacker struct {
 func (u *Unpacker) Decode(ctx context.Context, b *Budget, batch Batch) (err error) {
 	u.budget, u.share, u.used = b, 0, &u.plain
 	if !compressed(batch) {
+		b.decodes.Add(1)
 		return u.decode(batch)
 	}
 	u.share, err = b.unpack(ctx, DefaultLimits(), b.bytes.Acquire, func(limits Limits) error {
