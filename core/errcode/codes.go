@@ -11,7 +11,7 @@ import (
 // begin at 1000.
 type Code int16
 
-// The codes. What each means stands in the table below.
+// The codes. The table below says what each means.
 const (
 	Unknown                     Code = -1
 	OffsetOutOfRange            Code = 1
@@ -88,7 +88,7 @@ var table = []Info{
 	{InvalidRequest, "INVALID_REQUEST", false, http.StatusBadRequest, "The request contradicts itself or lacks something."},
 	{UnsupportedForMessageFormat, "UNSUPPORTED_FOR_MESSAGE_FORMAT", false, http.StatusBadRequest, "The record batch is not of format version 2."},
 	{OutOfOrderSequence, "OUT_OF_ORDER_SEQUENCE", false, http.StatusConflict, "An idempotent producer's sequence number does not follow on the last one: a batch is missing."},
-	{DuplicateSequence, "DUPLICATE_SEQUENCE", false, http.StatusConflict, "An idempotent producer's batch was written before, too long ago to tell at which offset."},
+	{DuplicateSequence, "DUPLICATE_SEQUENCE", false, http.StatusConflict, "An idempotent producer's batch was written before, so long ago that its offset is not known any more."},
 	{InvalidProducerEpoch, "INVALID_PRODUCER_EPOCH", false, http.StatusConflict, "A producer with a newer epoch has taken this producer's place."},
 	{StorageFailed, "STORAGE_FAILED", false, http.StatusServiceUnavailable, "The partition's storage failed; it takes no writes until the broker was restarted on a sound disk."},
 	{UnsupportedCompressionType, "UNSUPPORTED_COMPRESSION_TYPE", false, http.StatusBadRequest, "The record batch names a compression codec that does not exist."},
@@ -98,7 +98,7 @@ var table = []Info{
 	{UnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", false, http.StatusUnsupportedMediaType, "The call does not take this Content-Type."},
 	{NotAcceptable, "NOT_ACCEPTABLE", false, http.StatusNotAcceptable, "The call cannot answer in any of the forms that Accept names."},
 	{DiskFull, "DISK_FULL", true, http.StatusInsufficientStorage, "The disk is full: reads go on, writes succeed again when there is space."},
-	{Overloaded, "OVERLOADED", true, http.StatusServiceUnavailable, "Too much is in flight; wait as long as Retry-After says."},
+	{Overloaded, "OVERLOADED", true, http.StatusServiceUnavailable, "Too many requests are pending; wait as long as Retry-After says."},
 	{ShuttingDown, "SHUTTING_DOWN", true, http.StatusServiceUnavailable, "The broker is shutting down or not yet up."},
 	{RequestIncomplete, "REQUEST_INCOMPLETE", false, http.StatusBadRequest, "The body ended before its announced length, or came too slowly."},
 	{InvalidModule, "INVALID_MODULE", false, http.StatusUnprocessableEntity, "The bytes are not a WebAssembly module that can be a transform; the answer says what is missing."},

@@ -1,4 +1,4 @@
-// Package errcode is the one table of everything that Wasmill tells a client went wrong: code, name,
+// Package errcode is the one table of the errors that Wasmill answers: code, name,
 // whether a retry can help, HTTP status. Servers translate an Error into their protocol; the SDKs'
 // constants and docs/errors.md are made from Table.
 //

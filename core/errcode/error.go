@@ -7,13 +7,13 @@ import (
 	"maps"
 )
 
-// Error is a failure that is told to a client. It is immutable once it was handed on, and then safe
+// Error is a failure that is answered to a client. It is immutable once it was returned, and then safe
 // for concurrent use.
 type Error struct {
 	Code   Code
 	Detail string         // what happened, to what, and what to do next
 	Fields map[string]any // machine-readable facts, such as the bounds of an offset range
-	Cause  error          // what lies below; never sent to a client. May be nil
+	Cause  error          // the error that led to it; never sent to a client. May be nil
 }
 
 // New makes an error. The format and its arguments are fmt.Errorf's; what %w wraps becomes Cause.
@@ -46,7 +46,7 @@ func (e *Error) Error() string {
 // Unwrap is the cause.
 func (e *Error) Unwrap() error { return e.Cause }
 
-// Retriable tells whether the same request may succeed later, unchanged.
+// Retriable reports whether the same request may succeed later, unchanged.
 func (e *Error) Retriable() bool { return e.Code.Info().Retriable }
 
 // HTTPStatus is the status that the error is answered with.
@@ -69,7 +69,7 @@ func From(err error) *Error {
 	return &Error{Code: Unknown, Detail: err.Error(), Cause: err}
 }
 
-// Is tells whether the first *Error in err's chain has the code.
+// Is reports whether the first *Error in err's chain has the code.
 func Is(err error, code Code) bool {
 	var e *Error
 	return errors.As(err, &e) && e != nil && e.Code == code

@@ -69,7 +69,7 @@ func (e *Error) encode(fixed []member) []byte {
 }
 
 // encodeValue is v as JSON. An error must always reach its client, so a value that JSON cannot say
-// (NaN, a channel) is told as text.
+// (NaN, a channel) is written as text.
 func encodeValue(v any) []byte {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)

@@ -132,7 +132,7 @@ func (c *call) fill(b *body, length, limit int) error {
 	return nil
 }
 
-// lastChunkSeen tells whether a chunked body that gave io.EOF came to its end. fasthttp gives the same
+// lastChunkSeen reports whether a chunked body that gave io.EOF came to its end. fasthttp gives the same
 // io.EOF when the connection ends between two chunks, which would make half of an upload look whole.
 // But a stream at its end stays there without touching the connection, while any other one reads on:
 // past its deadline that cannot give io.EOF.
@@ -145,7 +145,7 @@ func (c *call) lastChunkSeen(stream io.Reader) bool {
 	return n == 0 && err == io.EOF
 }
 
-// incomplete tells why a body cannot be had in full.
+// incomplete is the reason why a body cannot be read in full.
 func (c *call) incomplete(got, want int, err error) error {
 	c.http.SetConnectionClose()
 	var timeout net.Error
@@ -195,7 +195,7 @@ const (
 // drainedByServer is how much of an unread body fasthttp reads itself to keep the connection.
 const drainedByServer = 256 << 10
 
-// stillSending tells whether the client has more of its body to send than fasthttp would drain.
+// stillSending reports whether the client has more of its body to send than fasthttp would drain.
 func (c *call) stillSending() bool {
 	if c.http.RequestBodyStream() == nil || c.bodyEnded {
 		return false

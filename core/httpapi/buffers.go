@@ -20,7 +20,7 @@ type buffer struct {
 
 var bufferPools [classes]sync.Pool
 
-// classOf is the smallest class that holds n bytes; it may lie past the last one that is pooled.
+// classOf is the smallest class that holds n bytes; it may be beyond the last one that is pooled.
 func classOf(n int) int {
 	if n <= 1<<minClassBits {
 		return 0

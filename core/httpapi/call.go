@@ -123,7 +123,7 @@ func parsePartition(v []byte) (int32, error) {
 	return int32(n), nil
 }
 
-// clip shortens what a client sent before it is told back.
+// clip shortens what a client sent before it is repeated in an error.
 func clip(v []byte) []byte {
 	const most = 128
 	if len(v) > most {

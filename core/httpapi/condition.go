@@ -33,7 +33,7 @@ func (c *call) expected() (*uint64, error) {
 	return &version, nil
 }
 
-// unquoted is what stands between the quotes of a strong entity tag, "" when it is none.
+// unquoted is what is between the quotes of a strong entity tag, "" when it is none.
 func unquoted(tag []byte) string {
 	if n := len(tag); n > 2 && tag[0] == '"' && tag[n-1] == '"' {
 		return string(tag[1 : n-1])

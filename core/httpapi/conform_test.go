@@ -109,7 +109,7 @@ func conforms(r *http.Request, sent []byte, resp *http.Response) error {
 	return conformsInside(doc, resp.Header.Get("Content-Type"), body)
 }
 
-// endless tells whether the answer is a stream that its reader ends.
+// endless reports whether the answer is a stream that its reader ends.
 func endless(resp *http.Response) bool {
 	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	return resp.ContentLength < 0 && (media == mediaSSE || media == mediaNDJSON)

@@ -7,7 +7,7 @@
 // a second budget. Headers, records per request, waiting times and the pace of an upload are bounded
 // by Options.
 //
-// Ownership of bytes: a request body lies in a buffer of this package that the broker may patch in
+// Ownership of bytes: a request body is in a buffer of this package that the broker may patch in
 // place until its call returns. Fetched batches stay the broker's; they go to the socket as they are
 // and are released once, after the last byte was written or the client was lost.
 package httpapi

@@ -70,7 +70,7 @@ var (
 	followForms = []string{mediaNDJSON, mediaSSE}
 )
 
-// fetchForm chooses the form of the answer. An event stream follows unless it is told not to.
+// fetchForm chooses the form of the answer. An event stream follows unless the query says otherwise.
 func (c *call) fetchForm(q *fetchQuery) (string, error) {
 	offers := fetchForms
 	if q.follow {
@@ -166,7 +166,7 @@ func (c *call) answerRecords(fp *broker.FetchedPartition, from int64, form strin
 	return nil
 }
 
-// appendOffsets appends the members that tell where a partition and its reader stand.
+// appendOffsets appends the bounds of a partition and the offset that its reader asks for next.
 func appendOffsets(dst []byte, fp *broker.FetchedPartition, next int64) []byte {
 	dst = append(dst, `,"high_watermark":`...)
 	dst = strconv.AppendInt(dst, fp.HighWatermark, 10)
@@ -209,7 +209,7 @@ func (s *Server) newRecordWriter(partition int32, form string, maxBytes int) rec
 // unpackers are the memory for taking batches apart.
 var unpackers = sync.Pool{New: func() any { return new(record.Unpacker) }}
 
-// appendAll appends the records of batches that stand back to back. ctx bounds the wait for memory.
+// appendAll appends the records of batches that are back to back. ctx bounds the wait for memory.
 func (w *recordWriter) appendAll(ctx context.Context, dst, batches []byte) ([]byte, error) {
 	u := unpackers.Get().(*record.Unpacker)
 	defer func() {

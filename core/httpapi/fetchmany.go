@@ -17,7 +17,7 @@ import (
 // manyForms is what fetchMany can answer in.
 var manyForms = []string{mediaFetch, mediaJSON}
 
-// fetchMany reads many partitions at once. Errors of single partitions stand inside of the answer.
+// fetchMany reads many partitions at once. Errors of single partitions are inside of the answer.
 func (c *call) fetchMany() error {
 	form, err := negotiate(c.http.Request.Header.Peek(fasthttp.HeaderAccept), manyForms)
 	if err != nil {
@@ -129,7 +129,7 @@ type frames struct {
 
 var _ fasthttp.BodyWriterTo = (*frames)(nil)
 
-// SupportsBodyWriteTo tells fasthttp that WriteTo may stand in for Read.
+// SupportsBodyWriteTo makes fasthttp call WriteTo instead of Read.
 func (*frames) SupportsBodyWriteTo() bool { return true }
 
 // WriteTo writes the whole body.

@@ -46,7 +46,7 @@ func parseFetchQuery(args *fasthttp.Args, o *Options) (fetchQuery, error) {
 	return q, q.configure()
 }
 
-// parameter takes one parameter; the bit is that of those that may stand only once.
+// parameter takes one parameter; the bit is set for those that may be given only once.
 func (q *fetchQuery) parameter(k, v []byte, o *Options) (bit uint, err error) {
 	switch string(k) {
 	case "offset":

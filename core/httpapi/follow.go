@@ -34,8 +34,8 @@ func (c *call) resume(q *fetchQuery, partition int32) error {
 	return nil
 }
 
-// follow answers with a stream that ends when the client goes, the server shuts down or an error
-// stands in the way. Errors of the first fetch still get a status of their own.
+// follow answers with a stream that ends when the client disconnects, the server shuts down or an error
+// occurs. Errors of the first fetch still get a status of their own.
 func (c *call) follow(part broker.FetchPartition, q *fetchQuery, form string) error {
 	s := &followStream{
 		call: c, part: part, form: form, minBytes: q.minBytes,
@@ -91,7 +91,7 @@ type followStream struct {
 }
 
 // watch ends the stream when the client closes its side. A stream is its connection's last answer,
-// so whatever else the client sends means nothing and is thrown away.
+// so anything else that the client sends is discarded.
 func (s *followStream) watch(conn net.Conn) {
 	if err := conn.SetReadDeadline(time.Time{}); err != nil {
 		return
@@ -186,8 +186,8 @@ func (s *followStream) fill() {
 
 func (s *followStream) give(out []byte) { s.buf.b, s.unread = out, out }
 
-// finish ends the stream. A client that listens to events is told of an error; one that reads NDJSON
-// sees the stream end. Neither is told that it left itself.
+// finish ends the stream. A client of an event stream gets an error as an event; one that reads NDJSON
+// sees the stream end. Neither gets an error for its own disconnect.
 func (s *followStream) finish(out []byte, err error) {
 	s.ended = true
 	if s.ctx.Err() != nil {

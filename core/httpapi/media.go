@@ -66,7 +66,7 @@ func quality(accept []byte, media string) int {
 	return q
 }
 
-// covers tells how closely a media range names a type: 2 in full, 1 by its main type, 0 as */*,
+// covers returns how closely a media range names a type: 2 in full, 1 by its main type, 0 as */*,
 // -1 not at all.
 func covers(rng []byte, media string) int {
 	switch {

@@ -9,7 +9,7 @@ import (
 	"github.com/wasmill/wasmill/core/errcode"
 )
 
-// Observer hears of every request that has a route. Its methods are called from many goroutines.
+// Observer is called for every request that has a route. Its methods are called from many goroutines.
 type Observer interface {
 	// RequestStarted is called before the request's body is read. The context that it returns
 	// reaches the broker and RequestFinished.

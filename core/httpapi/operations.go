@@ -40,12 +40,12 @@ func (c *call) newProducer() error {
 	return c.answerJSON(fasthttp.StatusOK, api.ProducerID{ID: id})
 }
 
-// health tells that the process answers; it does not look at the broker.
+// health answers that the process runs; it does not look at the broker.
 func (c *call) health() error {
 	return c.answerJSON(fasthttp.StatusOK, api.Status{Status: "ok"})
 }
 
-// ready tells whether requests should be sent here.
+// ready answers whether requests should be sent here.
 func (c *call) ready() error {
 	if c.s.draining.Load() {
 		return errcode.New(errcode.ShuttingDown, "the broker is shutting down")

@@ -21,12 +21,12 @@ type Options struct {
 
 	// Metrics answers GET /metrics; nil: there is nothing at that address.
 	Metrics http.Handler
-	// Observer hears of every request; may be nil.
+	// Observer is called for every request; may be nil.
 	Observer Observer
 	// TraceContext puts what the request's headers say about a trace into the context that the
 	// observer and the broker get; may be nil.
 	TraceContext func(ctx context.Context, headers Headers) context.Context
-	// Leader is told in Wasmill-Leader: where this broker's HTTP API is reached. Empty: not told.
+	// Leader is the address of this broker's HTTP API, sent as Wasmill-Leader; empty: not sent.
 	Leader string
 	// Now is the clock for records that bring no time of their own; nil: time.Now.
 	Now func() time.Time
@@ -49,7 +49,7 @@ type Options struct {
 	KeepAlive     time.Duration // between comments on a silent event stream. Default 15 s
 }
 
-// Defaults that are told to people in docs/http-api.md.
+// Defaults that docs/http-api.md names.
 const (
 	defaultMaxBodyBytes   = 32 << 20
 	defaultMaxModuleBytes = 32 << 20

@@ -78,7 +78,7 @@ func checkProduceType(t []byte) error {
 	switch {
 	case isMedia(t, "application/x-www-form-urlencoded"), hasMediaPrefix(t, "multipart/"):
 		return errcode.New(errcode.UnsupportedMediaType,
-			"Content-Type %q is what tools send when they are not told one; say application/json, application/x-ndjson or %s, or the type of the value that the body is (for example text/plain)", clip(t), mediaBatches)
+			"Content-Type %q is what tools send by default; set application/json, application/x-ndjson or %s, or the type of the value that the body is (for example text/plain)", clip(t), mediaBatches)
 	case hasMediaPrefix(t, "application/vnd.wasmill.") && !isMedia(t, mediaBatches):
 		return errcode.New(errcode.UnsupportedMediaType, "Content-Type %q cannot be produced; record batches are %s", clip(t), mediaBatches)
 	}
@@ -135,7 +135,7 @@ func valueKey(h *fasthttp.RequestHeader) ([]byte, error) {
 	return key, nil
 }
 
-// answerProduced tells what became of the records. sent is how many there were, -1 when only the
+// answerProduced answers what became of the records. sent is how many there were, -1 when only the
 // broker knows. Nothing written anywhere is an error of the request: that of its partitions, or
 // that every record was rejected.
 func (c *call) answerProduced(res *broker.ProduceResult, sent int) error {

@@ -14,7 +14,7 @@ type handler func(*call) error
 // route is one method at one address.
 type route struct {
 	method   string
-	pattern  string // parameters stand in braces, each fills one path segment
+	pattern  string // parameters are in braces, each is one path segment
 	handle   handler
 	segments []string // "" marks a parameter
 

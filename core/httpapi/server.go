@@ -110,7 +110,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	defer s.mu.Unlock()
 	n := len(s.conns)
 	for c := range s.conns {
-		// The error of closing a connection that is given up tells nothing.
+		// The error of closing a connection that is abandoned has no use.
 		_ = c.Close()
 	}
 	return fmt.Errorf("shut down HTTP server: %d connections closed before they were answered: %w", n, err)

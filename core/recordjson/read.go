@@ -162,7 +162,7 @@ const (
 func (r *Reader) record() error {
 	if r.count == r.MaxRecords {
 		return errcode.New(errcode.RecordListTooLarge,
-			"the body holds more than %d records; send fewer at once, or record batches, for which no such limit stands", r.MaxRecords).
+			"the body holds more than %d records; send fewer at once, or record batches, which have no such limit", r.MaxRecords).
 			With("max_records", r.MaxRecords).With("line", r.scan.line)
 	}
 	rec, partition := record.Record{Timestamp: r.Now}, r.Partition

@@ -13,7 +13,7 @@ import (
 const maxDepth = 512
 
 // scanner reads JSON (RFC 8259) from a buffer that it may overwrite: strings are unescaped and values
-// compacted where they stand, which never needs more room than they have. It knows the line and
+// compacted in place, which never needs more room than they have. It knows the line and
 // column that it is at, so that an error says where, and refuses text that is not UTF-8.
 type scanner struct {
 	b         []byte
@@ -71,7 +71,7 @@ func Check(body []byte) error {
 	return coded(s.end())
 }
 
-// Fault is the error of what stands at a position of body and is JSON, but not the JSON that is wanted.
+// Fault is the error of what is at a position of body: JSON, but not the JSON that is wanted.
 func Fault(body []byte, pos int, format string, args ...any) error {
 	e := place(body, pos)
 	e.message = fmt.Sprintf(format, args...)
@@ -93,7 +93,7 @@ func (s *scanner) errorAt(pos int, format string, args ...any) error {
 	return &syntaxError{pos: pos, line: s.line, column: pos - s.lineStart + 1, message: fmt.Sprintf(format, args...)}
 }
 
-// unexpected is the fault of whatever stands at the current position.
+// unexpected is the fault of the text at the current position.
 func (s *scanner) unexpected(want string) error {
 	switch {
 	case s.probe:
@@ -101,13 +101,13 @@ func (s *scanner) unexpected(want string) error {
 	case s.pos >= len(s.b):
 		return s.errorAt(s.pos, "the text ends where %s should be", want)
 	case s.oneLine && s.b[s.pos] == '\n':
-		return s.errorAt(s.pos, "the line ends where %s should be; every record stands on one line", want)
+		return s.errorAt(s.pos, "the line ends where %s should be; every record must be on one line", want)
 	}
 	r, _ := utf8.DecodeRune(s.b[s.pos:])
 	return s.errorAt(s.pos, "found %q where %s should be", r, want)
 }
 
-// blanks skips white space; a line's end too unless values must stand on one line.
+// blanks skips white space; a line's end too unless values must be on one line.
 func (s *scanner) blanks() {
 	if s.pos < len(s.b) && s.b[s.pos] <= ' ' {
 		s.skipBlanks()

@@ -90,7 +90,7 @@ func appendBytes(dst []byte, name string, v []byte) []byte {
 	return appendText(dst, name, v)
 }
 
-// mayBeJSON tells whether a value that is shown as JSON may begin with c.
+// mayBeJSON reports whether a value that is shown as JSON may begin with c.
 func mayBeJSON(c byte) bool {
 	switch c {
 	case '{', '[', '-', 't', 'f', ' ', '\t', '\r', '\n':

@@ -13,7 +13,7 @@ import (
 )
 
 // Conform runs the cases that every broker behind the HTTP API must pass. url is that of a server over
-// a broker without topics and modules, to which nobody else talks.
+// a broker without topics and modules, that gets no other requests.
 func Conform(t *testing.T, url string, client *http.Client) {
 	for name, run := range map[string]func(*kit){
 		"topics": conformTopics, "modules": conformModules, "records": conformRecords, "views": conformViews,

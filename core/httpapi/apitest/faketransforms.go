@@ -79,7 +79,7 @@ func meaning(v ...any) string {
 	return string(b)
 }
 
-// users lists who names what tells of a stage or of a topic.
+// users lists what names a stage, or a topic, that the functions accept.
 func (m *Fake) users(stage func(api.Stage) bool, topics func(names ...string) bool) (users []string) {
 	for _, p := range m.pipelines.all() {
 		if slices.ContainsFunc(p.Stages, stage) {

@@ -103,7 +103,7 @@ func (c *Client) fill(req *fasthttp.Request, r call) {
 	}
 }
 
-// mayRepeat tells whether a failed call can be sent again without risking that it takes effect twice.
+// mayRepeat reports whether a failed call can be sent again without risking that it takes effect twice.
 func mayRepeat(err error, repeatable bool) bool {
 	var ce *ConnError
 	if errors.As(err, &ce) {

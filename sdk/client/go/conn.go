@@ -132,7 +132,7 @@ func closeAll(cs []*conn) {
 	}
 }
 
-// roundTrip sends one request and reads its answer. sent tells whether any of it may have reached the
+// roundTrip sends one request and reads its answer. sent is whether any of it may have reached the
 // server. Neither req nor resp is used after it returns, whatever ctx does.
 func (p *pool) roundTrip(ctx context.Context, req *fasthttp.Request, resp *fasthttp.Response, maxBody int) (sent bool, err error) {
 	c, err := p.get(ctx)
@@ -153,7 +153,7 @@ func (p *pool) roundTrip(ctx context.Context, req *fasthttp.Request, resp *fasth
 	if err == nil {
 		err = resp.ReadLimitBody(c.r, maxBody)
 	}
-	// When stop comes too late the deadline may yet be set: the connection must not be reused.
+	// When stop is called too late the deadline may yet be set: the connection must not be reused.
 	if !stop() || err != nil || resp.ConnectionClose() {
 		_ = c.Close()
 	} else {

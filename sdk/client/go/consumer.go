@@ -39,7 +39,7 @@ type ConsumedRecord struct {
 	Headers   []record.RecordHeader
 }
 
-// Position is where a Consumer stands in one partition.
+// Position is a Consumer's position in one partition.
 type Position struct {
 	Partition      int32
 	Next           int64 // offset to be read next
@@ -58,7 +58,7 @@ type Consumer struct {
 	turn    int             // which partition is asked for first
 }
 
-// position is a partition's state. start is where to begin until the first answer has told Next.
+// position is a partition's state. start is where to begin until the first answer has set Next.
 type position struct {
 	Position
 	start   string
@@ -129,7 +129,7 @@ func startPosition(start string) (position, error) {
 	return p, nil
 }
 
-// Positions tells where the consumer stands, in the order of its partitions.
+// Positions returns the consumer's positions, in the order of its partitions.
 func (k *Consumer) Positions() []Position {
 	out := make([]Position, len(k.parts))
 	for i := range k.parts {
@@ -248,7 +248,7 @@ func (k *Consumer) take(p *position, f *FetchedPartition, handle func(*ConsumedR
 		from = b.NextOffset()
 	}
 	if f.NextOffset < from && len(f.Batches) > 0 || (p.start == "" && f.NextOffset < p.Next) {
-		return n, fmt.Errorf("fetch %s/%d: %w: next offset %d lies behind the records", k.o.Topic, p.Partition, ErrBadAnswer, f.NextOffset)
+		return n, fmt.Errorf("fetch %s/%d: %w: next offset %d is before the end of the records", k.o.Topic, p.Partition, ErrBadAnswer, f.NextOffset)
 	}
 	p.Next, p.start = f.NextOffset, ""
 	return n, nil

@@ -13,7 +13,7 @@ import (
 	"github.com/wasmill/wasmill/core/errcode"
 )
 
-// IsCode tells whether err is, or wraps, an *Error with the code.
+// IsCode reports whether err is, or wraps, an *Error with the code.
 func IsCode(err error, code errcode.Code) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Code == code

@@ -14,7 +14,7 @@ import (
 	"github.com/wasmill/wasmill/core/api"
 )
 
-// Places to start reading at; a decimal offset or a time in RFC 3339 form may stand in their stead.
+// Places to start reading at; a decimal offset or a time in RFC 3339 form may be given instead.
 const (
 	Earliest = "earliest"
 	Latest   = "latest"
@@ -25,7 +25,7 @@ type PartitionFetch struct {
 	Topic     string // or a view
 	Partition int32
 	Offset    string // Earliest, Latest, a number, or a time in RFC 3339 form; empty means Earliest
-	MaxBytes  int    // 0: the broker's default. At least one batch comes even if it is larger
+	MaxBytes  int    // 0: the broker's default. at least one batch is answered even if it is larger
 	MinBytes  int
 	Wait      time.Duration // how long to wait for MinBytes
 	Stages    []AdHocStage  // a read pipeline for this fetch alone
@@ -140,7 +140,7 @@ func (c *Client) Fetch(ctx context.Context, f FetchRequest) (*FetchResult, error
 }
 
 // parseFetch takes a binary answer apart: u32 little-endian length of a JSON header, the header, then
-// every partition's batches back to back. It believes nothing: the answer must fit the request.
+// every partition's batches back to back. The answer is checked against the request.
 func parseFetch(body []byte, asked []FetchFrom) ([]FetchedPartition, error) {
 	if len(body) < 4 {
 		return nil, fmt.Errorf("%d bytes are no fetch answer", len(body))

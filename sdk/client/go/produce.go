@@ -27,12 +27,12 @@ type Value struct {
 	ContentType string // anything but the API's own types; default application/octet-stream
 }
 
-// ProduceBatches writes record batches that stand back to back in body; it reads body until it
+// ProduceBatches writes record batches that are back to back in body; it reads body until it
 // returns. With AnyPartition the broker splits them by key. A failed attempt is repeated only when
 // every batch carries a producer id and the partition is given: the broker then knows a batch that
 // it has already.
 //
-// When a write pipeline rejected every record, the result tells of each and the error is an *Error
+// When a write pipeline rejected every record, the result describes each and the error is an *Error
 // with errcode.InvalidRecord.
 func (c *Client) ProduceBatches(ctx context.Context, topic string, partition int32, body []byte) (*ProduceResult, error) {
 	r := produceCall(topic, partition)
@@ -41,7 +41,7 @@ func (c *Client) ProduceBatches(ctx context.Context, topic string, partition int
 	return c.produce(ctx, r)
 }
 
-// idempotent tells whether every batch in body names its producer.
+// idempotent reports whether every batch in body names its producer.
 func idempotent(body []byte) bool {
 	for b, err := range record.All(body) {
 		if err != nil || b.ProducerID() < 0 {
@@ -90,7 +90,7 @@ func (c *Client) ProduceValue(ctx context.Context, topic string, v Value) (*Prod
 	return c.produce(ctx, r)
 }
 
-// printable tells whether b survives as the value of an HTTP header.
+// printable reports whether b survives as the value of an HTTP header.
 func printable(b []byte) bool {
 	for _, ch := range b {
 		if ch < ' ' || ch > '~' {

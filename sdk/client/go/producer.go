@@ -19,7 +19,7 @@ type ProducerOptions struct {
 	Topic            string
 	Codec            record.Codec  // compression of the batches; default none
 	BatchBytes       int           // a batch is sent at this size, before compression; default 64 KiB
-	MaxBatchBytes    int           // and grows to this one while its forerunner is under way; default 512 KiB
+	MaxBatchBytes    int           // and grows to this one while the one before is pending; default 512 KiB
 	Linger           time.Duration // how long an idle partition waits for more records; default 5 ms, negative for none
 	MaxBufferedBytes int64         // Send blocks while this much is not yet reported; default 64 MiB
 	MaxInFlight      int           // requests at a time, one per partition; default 8
@@ -66,7 +66,7 @@ func (o Outcome) String() string {
 	return [...]string{"kept", "dropped", "rejected", "routed", "failed"}[o]
 }
 
-// Report tells what became of one record.
+// Report is what became of one record.
 type Report struct {
 	Topic     string
 	Partition int32
@@ -93,7 +93,7 @@ var ErrProducerClosed = errors.New("the producer is closed")
 var ErrRecordTooLarge = errors.New("the record is larger than the producer's buffer")
 
 // Producer gathers records into record batches, per partition, and delivers them in order. It is
-// idempotent: every batch bears a producer id, an epoch and a sequence number, so that however often
+// idempotent: every batch has a producer id, an epoch and a sequence number, so that however often
 // an attempt is repeated the broker writes it once. One request, of one batch, is under way per
 // partition at a time; what arrives meanwhile travels together in the next one, so batches grow with
 // the load.
@@ -116,7 +116,7 @@ type Producer struct {
 	totals      totals
 
 	mu     sync.Mutex
-	idle   chan struct{} // closed when outstanding falls to 0; nil while nobody waits
+	idle   chan struct{} // closed when outstanding falls to 0; nil while no caller waits
 	closed bool
 
 	idMu    sync.Mutex

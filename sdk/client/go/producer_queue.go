@@ -68,7 +68,7 @@ func (q *queue) add(r record.Record, weight int64, done func(Report)) error {
 	b := q.open
 	full := q.p.o.BatchBytes
 	before := b.builder.Bytes()
-	b.builder.Append(r) // what it does not like, Build tells
+	b.builder.Append(r) // a record that it cannot encode is Build's error
 	if done != nil {
 		for len(b.done) < b.count {
 			b.done = append(b.done, nil)
@@ -135,7 +135,7 @@ func (q *queue) run() {
 	}
 }
 
-// take removes the batch that goes next. Without one it tells how long to wait for the open batch.
+// take removes the batch to send next. Without one it returns how long to wait for the open batch.
 func (q *queue) take(now time.Time) (b *openBatch, wait time.Duration, ended bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -1,6 +1,6 @@
 package client
 
-// report tells every record of a delivered batch what became of it.
+// report calls back for every record of a delivered batch.
 func (q *queue) report(b *openBatch, res *ProduceResult) {
 	own := ProducedPartition{Partition: q.partition, BaseOffset: -1}
 	for _, pp := range res.Partitions {

@@ -104,7 +104,7 @@ func (q *queue) attempt(ctx context.Context, body record.Batch) (*ProduceResult,
 	return res, nil
 }
 
-// refusedUntouched tells whether the failed attempt certainly had no effect.
+// refusedUntouched reports whether the failed attempt certainly had no effect.
 func refusedUntouched(err error) bool {
 	var ce *ConnError
 	if errors.As(err, &ce) {

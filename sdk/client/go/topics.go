@@ -54,7 +54,7 @@ func (c *Client) PartitionCount(ctx context.Context, topicOrView string) (int32,
 	if IsCode(err, errcode.UnknownTopicOrPartition) || IsCode(err, errcode.ViewReadOnly) {
 		v, viewErr := c.View(ctx, topicOrView)
 		if viewErr != nil {
-			return 0, err // the topic's absence is what the caller should hear
+			return 0, err // the caller asked for a topic: that error, not the view's
 		}
 		t, err = c.Topic(ctx, v.Topic)
 	}

@@ -67,7 +67,7 @@ func jsonArgument(s string) (json.RawMessage, error) {
 	return json.RawMessage(b), nil
 }
 
-// clip shortens what is told back.
+// clip shortens what an error repeats.
 func clip(s string) string {
 	const most = 60
 	if len(s) > most {

@@ -13,7 +13,7 @@ import (
 	client "github.com/wasmill/wasmill/sdk/client/go"
 )
 
-// consumeFlags are what consume is told.
+// consumeFlags are the flags of consume.
 type consumeFlags struct {
 	from       string
 	offset     int64
@@ -132,7 +132,7 @@ func (a *app) consume(cmd *cobra.Command, name string, f consumeFlags) error {
 	})
 }
 
-// skipDeleted goes on at the oldest record that is left, saying so.
+// skipDeleted continues at the oldest record that is left, and prints that it does.
 func (a *app) skipDeleted(name string) func(int32, int64, int64, int64, error) (int64, error) {
 	return func(p int32, asked, start, end int64, cause error) (int64, error) {
 		if asked > end {

@@ -119,7 +119,7 @@ func bytesToJSON(b []byte) (json.RawMessage, *string) {
 	return nil, &s
 }
 
-// isCompact tells whether valid JSON has no blanks between its tokens, which a round trip would lose.
+// isCompact reports whether valid JSON has no blanks between its tokens, which a round trip would lose.
 func isCompact(b []byte) bool {
 	var buf bytes.Buffer
 	return json.Compact(&buf, b) == nil && bytes.Equal(buf.Bytes(), b)

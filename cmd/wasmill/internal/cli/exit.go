@@ -90,7 +90,7 @@ func refusalCode(e *client.Error) int {
 	return ExitFailure
 }
 
-// printError tells the error and what to do about it; with --json as one JSON document.
+// printError prints the error and what to do about it; with --json as one JSON document.
 func (a *app) printError(err error) {
 	code := ExitCode(err)
 	if a.json {

@@ -46,7 +46,7 @@ func (f *logFlags) register(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.live, "live", false, "read although a broker has the directory open: the end of the log may look torn")
 }
 
-// open makes sure that no broker writes below dir, which is a data directory or lies in one, for as
+// open makes sure that no broker writes below dir, which is a data directory or inside of one, for as
 // long as the result is not closed.
 func (f *logFlags) open(dir string) (io.Closer, error) {
 	none := io.NopCloser(nil)
@@ -63,7 +63,7 @@ func (f *logFlags) open(dir string) (io.Closer, error) {
 	case errors.Is(err, datadir.ErrInUse):
 		return nil, hinted{error: fmt.Errorf("a broker has %s open", filepath.FromSlash(data.Root())), hint: "Stop it first, or read what is there with --live."}
 	case err != nil && (errors.Is(err, os.ErrPermission) || errors.Is(err, os.ErrNotExist)):
-		return none, nil // a copy that cannot be written to: nobody writes to it
+		return none, nil // a copy that cannot be written to: no broker writes to it
 	case err != nil:
 		return nil, err
 	}

@@ -18,7 +18,7 @@ type dumper struct {
 	from    int64 // frames that end before this offset are passed over
 	most    int64
 	n       int64
-	number  int32 // of the partition, as far as the directory's name tells
+	number  int32 // of the partition, as far as the directory's name says
 	decoder record.Decoder
 	buf     []record.Record
 }

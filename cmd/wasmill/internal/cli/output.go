@@ -30,14 +30,14 @@ func (a *app) outputJSON(v any) error {
 	return enc.Encode(v)
 }
 
-// say tells people on standard error what was done; scripts that ask for --json are spared.
+// say prints on standard error what was done, for people; with --json it prints nothing.
 func (a *app) say(format string, args ...any) {
 	if !a.json {
 		fmt.Fprintf(a.Err, format+"\n", args...)
 	}
 }
 
-// warn tells on standard error what scripts should see in their logs too.
+// warn prints on standard error what scripts should see in their logs too.
 func (a *app) warn(format string, args ...any) {
 	fmt.Fprintf(a.Err, "wasmill: "+format+"\n", args...)
 }
@@ -65,7 +65,7 @@ func render(w io.Writer, t table.Writer) error {
 	return err
 }
 
-// colored tells whether w may be written to in colours.
+// colored reports whether w may be written to in colours.
 func (a *app) colored(w io.Writer) bool {
 	return !a.noColor && a.Getenv("NO_COLOR") == "" && a.Getenv("TERM") != "dumb" && isTerminal(w)
 }

@@ -15,7 +15,7 @@ import (
 	client "github.com/wasmill/wasmill/sdk/client/go"
 )
 
-// produceFlags are what produce is told.
+// produceFlags are the flags of produce.
 type produceFlags struct {
 	file         string
 	format       string
@@ -131,7 +131,7 @@ func (a *app) produce(cmd *cobra.Command, topic string, f produceFlags) (err err
 	})
 }
 
-// counted tells the progress how much of the input was read.
+// counted adds what was read of the input to the progress.
 type counted struct {
 	r   io.Reader
 	bar *progress

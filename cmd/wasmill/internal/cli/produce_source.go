@@ -278,7 +278,7 @@ func parseRecord(b []byte) (input, error) {
 	return in, errors.Join(errs[:]...)
 }
 
-// jsonToBytes is what a JSON value stands for: a string its bytes, null nothing, anything else its
+// jsonToBytes is the bytes that a JSON value means: a string its bytes, null nothing, anything else its
 // compact text.
 func jsonToBytes(name string, raw json.RawMessage, b64 *string) ([]byte, error) {
 	null := len(raw) == 0 || string(raw) == "null"

@@ -9,7 +9,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// progress shows how a long command comes along, on standard error: a bar where there is a terminal,
+// progress shows how far a long command is, on standard error: a bar where there is a terminal,
 // a line now and then with --progress elsewhere. Adding is safe for concurrent use.
 type progress struct {
 	w       io.Writer
@@ -21,7 +21,7 @@ type progress struct {
 	done    chan struct{}
 }
 
-// startProgress begins to show unless nobody would see it; a nil *progress shows nothing. total is in
+// startProgress begins to show unless there is no terminal; a nil *progress shows nothing. total is in
 // bytes, -1 when it is not known.
 func (a *app) startProgress(force bool, total int64) *progress {
 	terminal := isTerminal(a.Err)

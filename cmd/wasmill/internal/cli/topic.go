@@ -108,7 +108,7 @@ func (a *app) topicTable(w io.Writer, topics []client.Topic) error {
 func (a *app) topicDescribe() *cobra.Command {
 	return &cobra.Command{
 		Use:               "describe TOPIC",
-		Short:             "Show a topic's configuration and where its partitions stand",
+		Short:             "Show a topic's configuration and the state of its partitions",
 		Example:           "  wasmill topic describe orders\n  wasmill topic describe orders --json | jq '.partition_state[].high_watermark'",
 		Args:              args(1, 1),
 		ValidArgsFunction: a.completeTopics(false),
