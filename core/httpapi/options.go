@@ -123,7 +123,7 @@ func (o *Options) validate() error {
 	positive("MaxWait", int64(o.MaxWait))
 	positive("KeepAlive", int64(o.KeepAlive))
 	if largest := int64(classSize(classOf(max(o.MaxBodyBytes, o.MaxModuleBytes)))); o.Admission.Bodies.Limit() < largest {
-		faults = append(faults, fmt.Errorf("Admission has %d bytes for bodies: a single one of the largest allowed size needs %d",
+		faults = append(faults, fmt.Errorf("option Admission has %d bytes for bodies: a single one of the largest allowed size needs %d",
 			o.Admission.Bodies.Limit(), largest))
 	}
 	return errors.Join(faults...)
