@@ -2,8 +2,8 @@ package wasmill
 
 const (
 	firstChunk = 64 << 10
-	// retainedBytes is how much of the arena outlives a call. What a rare huge batch took
-	// beyond it goes back to the garbage collector.
+	// retainedBytes is how much of the arena is kept after a call. What a rare large batch took
+	// beyond it is freed.
 	retainedBytes = 4 << 20
 )
 
