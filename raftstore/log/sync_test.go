@@ -45,13 +45,14 @@ func (f stallingFile) SyncData() error {
 	return f.File.SyncData()
 }
 
+func entry(index, term uint64, size int) *raft.Log {
+	return command(index, term, testBatch(1, 1, size, byte(index)))
+}
+
 // TestSyncMeetsOtherWriters stops a Sync before its system call, changes the log in every way that a Sync
 // does not exclude, and lets it go on. It must count as durable what a power loss leaves, and no more: what
 // it says then, and what the next Sync takes for done already.
 func TestSyncMeetsOtherWriters(t *testing.T) {
-	entry := func(index, term uint64, size int) *raft.Log {
-		return command(index, term, testBatch(1, 1, size, byte(index)))
-	}
 	for name, change := range map[string]func(l *Log) error{
 		"append": func(l *Log) error { return l.StoreLog(entry(4, 1, 5000)) },
 		"roll": func(l *Log) error {
