@@ -33,9 +33,9 @@ func BenchmarkGroupApply(b *testing.B) {
 	}
 }
 
-// BenchmarkStarts starts a thousand new groups over one stable store, waits until all lead, and
+// BenchmarkStartGroups starts a thousand new groups over one stable store, waits until all lead, and
 // closes them.
-func BenchmarkStarts(b *testing.B) {
+func BenchmarkStartGroups(b *testing.B) {
 	const count = 1000
 	for b.Loop() {
 		stable := openStable(b, filepath.Join(b.TempDir(), "stable"))
