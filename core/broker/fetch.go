@@ -111,10 +111,23 @@ func (r *reader) read(ctx context.Context, req FetchRequest, sources []source) (
 		bytes += len(out.Batches)
 		final = final || out.Err != nil
 	}
-	// What was not there to be read does not stay reserved while the answer waits for its reader.
-	resp.Held = r.answers.Clip(int64(bytes))
-	r.answers.Release(share - resp.Held)
+	resp.Held = r.settle(share, int64(bytes))
 	return resp, bytes, final, nil
+}
+
+// settle brings what is held for an answer from share to what it has, and returns what is held then. What
+// was not there to be read does not stay reserved while the answer waits for its reader. An answer has more
+// than its share when its first batch is larger than what was asked for: the rest is taken if there is room,
+// and not waited for, since whoever holds memory must not wait for more.
+func (r *reader) settle(share, bytes int64) (held int64) {
+	bytes = r.answers.Clip(bytes)
+	switch more := bytes - share; {
+	case more <= 0:
+		r.answers.Release(-more)
+	case !r.answers.TryAcquire(more):
+		return share
+	}
+	return bytes
 }
 
 // share is how much memory a request may need at a time.

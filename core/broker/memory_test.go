@@ -128,3 +128,36 @@ func TestAnswersHoldWhatTheyHave(t *testing.T) {
 	small.Release()
 	wantNothingHeld(t, memory)
 }
+
+// TestAnswersLargerThanTheirShare: a first batch that is larger than what was asked for is given all the
+// same, and holds its bytes if there is room for them, else the share; either way it gives back what it holds.
+func TestAnswersLargerThanTheirShare(t *testing.T) {
+	b, memory := withMemory(t, admission.DefaultTotal)
+	createTopic(t, b, "orders", 1)
+	produce(t, b, "orders", 0, strings.Repeat("x", 100<<10))
+	req := fetchOf("orders", 0, 0)
+	req.Partitions[0].MaxBytes = 1000
+	for _, free := range []int64{memory.Answers.Limit(), 2000} {
+		occupied := memory.Answers.Limit() - free
+		if !memory.Answers.TryAcquire(occupied) {
+			t.Fatal("answers are held")
+		}
+		resp, err := b.Fetch(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := int64(len(resp.Partitions[0].Batches))
+		if want < 100<<10 {
+			t.Errorf("%d bytes were read, %v", want, resp.Partitions[0].Err)
+		}
+		if free < want {
+			want = 1000
+		}
+		if resp.Held != want || memory.Answers.InUse() != occupied+want {
+			t.Errorf("with %d bytes free the answer holds %d, want %d; %d are in use", free, resp.Held, want, memory.Answers.InUse()-occupied)
+		}
+		resp.Release()
+		memory.Answers.Release(occupied)
+		wantNothingHeld(t, memory)
+	}
+}
