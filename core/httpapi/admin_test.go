@@ -47,6 +47,7 @@ func TestTopicCalls(t *testing.T) {
 		line, column float64
 	}{
 		"unknown member": {`{"name":"x","partition":1}`, errcode.InvalidJSON, 0, 0},
+		"no object":      {`"x"`, errcode.InvalidJSON, 1, 4},
 		"wrong type":     {"{\"name\":\"x\",\n\"partitions\":\"1\"}", errcode.InvalidJSON, 2, 17},
 		"broken":         {"{\"name\":\"x\",\n \"partitions\": 1", errcode.InvalidJSON, 2, 17},
 		"two values":     {`{"name":"x"}{}`, errcode.InvalidJSON, 1, 13},
@@ -164,4 +165,24 @@ func TestOperationsCalls(t *testing.T) {
 	}
 	bare := serve(t, Options{})
 	bare.wantCode(errcode.NotFound, bare.get("/metrics"))
+}
+
+// A member of the wrong kind is refused in the words of JSON, not of Go.
+func TestMistypedMembers(t *testing.T) {
+	ts := serve(t, Options{})
+	for body, want := range map[string]string{
+		`{"name":1}`:          `member "name" must be a string, not number`,
+		`{"partitions":"1"}`:  `member "partitions" must be a whole number within the bounds of an int32, not string`,
+		`{"partitions":1e10}`: `member "partitions" must be a whole number within the bounds of an int32, not number 1e10`,
+		`{"config":[]}`:       `member "config" must be an object, not array`,
+		`[]`:                  `the body must be an object, not array`,
+	} {
+		if p := ts.wantCode(errcode.InvalidJSON, ts.post("/v1/topics", mediaJSON, body)); !strings.Contains(p["detail"].(string), want) {
+			t.Errorf("%s: %s, want %s", body, p["detail"], want)
+		}
+	}
+	p := ts.wantCode(errcode.InvalidJSON, ts.put("/v1/topics/t/pipeline", mediaJSON, `{"stages":{}}`))
+	if want := `member "stages" must be an array, not object`; !strings.Contains(p["detail"].(string), want) {
+		t.Errorf("%s, want %s", p["detail"], want)
+	}
 }

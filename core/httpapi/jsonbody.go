@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"reflect"
+	"strconv"
 
 	"github.com/valyala/fasthttp"
 
@@ -51,10 +53,31 @@ func decodeJSON(body []byte, v any) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &mistyped):
-		return recordjson.Fault(body, int(mistyped.Offset), "member \"%s\" cannot be a %s; it is of type %s",
-			mistyped.Field, mistyped.Value, mistyped.Type)
+		what := "the body"
+		if mistyped.Field != "" {
+			what = "member " + strconv.Quote(mistyped.Field)
+		}
+		return recordjson.Fault(body, int(mistyped.Offset), "%s must be %s, not %s", what, jsonKind(mistyped.Type), mistyped.Value)
 	}
 	return errcode.New(errcode.InvalidJSON, "the body is not what this call takes: %w", err)
+}
+
+// jsonKind names what a Go type is in JSON.
+func jsonKind(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Pointer:
+		return jsonKind(t.Elem()) + " or null"
+	case reflect.Struct, reflect.Map:
+		return "an object"
+	case reflect.Slice:
+		return "an array"
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "true or false"
+	default:
+		return "a whole number within the bounds of an " + t.Kind().String()
+	}
 }
 
 // answerJSON answers with v as JSON.

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,28 +76,22 @@ func (o Options) withDefaults() Options {
 		o.Admission = admission.Default()
 	}
 	answers := int(o.Admission.Answers.Limit())
-	setDefault(&o.MaxBodyBytes, defaultMaxBodyBytes)
-	setDefault(&o.MaxModuleBytes, defaultMaxModuleBytes)
-	setDefault(&o.MaxHeaderBytes, defaultMaxHeaderBytes)
-	setDefault(&o.MaxRecords, defaultMaxRecords)
-	setDefault(&o.MaxFetchBytes, defaultMaxFetchBytes)
-	setDefault(&o.MaxJSONBytes, min(defaultMaxJSONBytes, answers))
-	setDefault(&o.MaxConnections, defaultMaxConnections)
-	setDefault(&o.MaxFetchParts, defaultMaxFetchParts)
-	setDefault(&o.HeaderTimeout, 10*time.Second)
-	setDefault(&o.IdleTimeout, 2*time.Minute)
-	setDefault(&o.BodyGrace, 10*time.Second)
-	setDefault(&o.MinBodyRate, defaultMinBodyRate)
-	setDefault(&o.WriteTimeout, 30*time.Second)
-	setDefault(&o.MaxWait, time.Minute)
-	setDefault(&o.KeepAlive, 15*time.Second)
+	o.MaxBodyBytes = cmp.Or(o.MaxBodyBytes, defaultMaxBodyBytes)
+	o.MaxModuleBytes = cmp.Or(o.MaxModuleBytes, defaultMaxModuleBytes)
+	o.MaxHeaderBytes = cmp.Or(o.MaxHeaderBytes, defaultMaxHeaderBytes)
+	o.MaxRecords = cmp.Or(o.MaxRecords, defaultMaxRecords)
+	o.MaxFetchBytes = cmp.Or(o.MaxFetchBytes, defaultMaxFetchBytes)
+	o.MaxJSONBytes = cmp.Or(o.MaxJSONBytes, min(defaultMaxJSONBytes, answers))
+	o.MaxConnections = cmp.Or(o.MaxConnections, defaultMaxConnections)
+	o.MaxFetchParts = cmp.Or(o.MaxFetchParts, defaultMaxFetchParts)
+	o.HeaderTimeout = cmp.Or(o.HeaderTimeout, 10*time.Second)
+	o.IdleTimeout = cmp.Or(o.IdleTimeout, 2*time.Minute)
+	o.BodyGrace = cmp.Or(o.BodyGrace, 10*time.Second)
+	o.MinBodyRate = cmp.Or(o.MinBodyRate, defaultMinBodyRate)
+	o.WriteTimeout = cmp.Or(o.WriteTimeout, 30*time.Second)
+	o.MaxWait = cmp.Or(o.MaxWait, time.Minute)
+	o.KeepAlive = cmp.Or(o.KeepAlive, 15*time.Second)
 	return o
-}
-
-func setDefault[T int | int64 | time.Duration](field *T, value T) {
-	if *field == 0 {
-		*field = value
-	}
 }
 
 // validate reports every fault at once. It looks at options whose defaults are filled in.

@@ -12,6 +12,7 @@
 package client
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -75,30 +76,15 @@ func New(o Options) (*Client, error) {
 }
 
 func (o Options) withDefaults() Options {
-	def := func(d *time.Duration, v time.Duration) {
-		if *d <= 0 {
-			*d = v
-		}
-	}
-	if o.Server == "" {
-		o.Server = DefaultServer
-	}
-	def(&o.Timeout, 30*time.Second)
-	def(&o.DialTimeout, 5*time.Second)
-	def(&o.Backoff, 50*time.Millisecond)
-	def(&o.MaxBackoff, 2*time.Second)
-	if o.Retries == 0 {
-		o.Retries = 4
-	}
-	if o.MaxResponseBytes <= 0 {
-		o.MaxResponseBytes = 128 << 20
-	}
-	if o.MaxIdleConns <= 0 {
-		o.MaxIdleConns = 64
-	}
-	if o.UserAgent == "" {
-		o.UserAgent = "wasmill-go"
-	}
+	o.Server = cmp.Or(o.Server, DefaultServer)
+	o.Timeout = cmp.Or(max(o.Timeout, 0), 30*time.Second)
+	o.DialTimeout = cmp.Or(max(o.DialTimeout, 0), 5*time.Second)
+	o.Retries = cmp.Or(o.Retries, 4)
+	o.Backoff = cmp.Or(max(o.Backoff, 0), 50*time.Millisecond)
+	o.MaxBackoff = cmp.Or(max(o.MaxBackoff, 0), 2*time.Second)
+	o.MaxResponseBytes = cmp.Or(max(o.MaxResponseBytes, 0), 128<<20)
+	o.MaxIdleConns = cmp.Or(max(o.MaxIdleConns, 0), 64)
+	o.UserAgent = cmp.Or(o.UserAgent, "wasmill-go")
 	return o
 }
 
@@ -124,6 +110,7 @@ func parseServer(s string) (*url.URL, error) {
 func (c *Client) Server() string { return c.base }
 
 // Close closes idle connections, and busy ones when their call ends. Calls made afterwards fail.
+// Idempotent.
 func (c *Client) Close() error {
 	c.pool.close()
 	return nil

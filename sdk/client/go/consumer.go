@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,14 @@ type ConsumerOptions struct {
 	// the offsets that exist. It returns where to go on, or an error to give up. nil gives up with
 	// the broker's error.
 	OnOutOfRange func(partition int32, asked, start, end int64, cause error) (next int64, err error)
+}
+
+func (o ConsumerOptions) withDefaults() ConsumerOptions {
+	o.Start = cmp.Or(o.Start, Earliest)
+	o.MaxBytes = cmp.Or(max(o.MaxBytes, 0), 1<<20)
+	o.MinBytes = cmp.Or(max(o.MinBytes, 0), 1)
+	o.Wait = max(cmp.Or(o.Wait, 500*time.Millisecond), 0)
+	return o
 }
 
 // ConsumedRecord is a record as a Consumer hands it out. Its bytes are valid during the call alone.
@@ -67,21 +76,7 @@ type position struct {
 
 // NewConsumer finds out the partitions unless they are given.
 func NewConsumer(ctx context.Context, c *Client, o ConsumerOptions) (*Consumer, error) {
-	if o.Start == "" {
-		o.Start = Earliest
-	}
-	if o.MaxBytes <= 0 {
-		o.MaxBytes = 1 << 20
-	}
-	if o.MinBytes <= 0 {
-		o.MinBytes = 1
-	}
-	switch {
-	case o.Wait == 0:
-		o.Wait = 500 * time.Millisecond
-	case o.Wait < 0:
-		o.Wait = 0
-	}
+	o = o.withDefaults()
 	first, err := startPosition(o.Start)
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,24 +29,12 @@ type ProducerOptions struct {
 }
 
 func (o ProducerOptions) withDefaults() ProducerOptions {
-	def := func(v *int, d int) {
-		if *v <= 0 {
-			*v = d
-		}
-	}
-	def(&o.BatchBytes, 64<<10)
-	def(&o.MaxBatchBytes, 512<<10)
-	o.MaxBatchBytes = max(o.MaxBatchBytes, o.BatchBytes)
-	def(&o.MaxInFlight, 8)
-	if o.Linger == 0 {
-		o.Linger = 5 * time.Millisecond
-	}
-	if o.MaxBufferedBytes <= 0 {
-		o.MaxBufferedBytes = 64 << 20
-	}
-	if o.DeliveryTimeout <= 0 {
-		o.DeliveryTimeout = 2 * time.Minute
-	}
+	o.BatchBytes = cmp.Or(max(o.BatchBytes, 0), 64<<10)
+	o.MaxBatchBytes = max(cmp.Or(max(o.MaxBatchBytes, 0), 512<<10), o.BatchBytes)
+	o.Linger = cmp.Or(o.Linger, 5*time.Millisecond)
+	o.MaxBufferedBytes = cmp.Or(max(o.MaxBufferedBytes, 0), 64<<20)
+	o.MaxInFlight = cmp.Or(max(o.MaxInFlight, 0), 8)
+	o.DeliveryTimeout = cmp.Or(max(o.DeliveryTimeout, 0), 2*time.Minute)
 	return o
 }
 
@@ -242,7 +231,7 @@ func (p *Producer) finish(n int64) {
 }
 
 // Close delivers what is buffered and ends the producer. When ctx ends first, what is left fails,
-// with reports, and ctx's error is returned.
+// with reports, and ctx's error is returned. Idempotent.
 func (p *Producer) Close(ctx context.Context) error {
 	p.mu.Lock()
 	p.closed = true

@@ -127,7 +127,8 @@ func (a *app) consume(cmd *cobra.Command, name string, f consumeFlags) error {
 		// Where progress shares the terminal with the records, it would only be in the way.
 		bar := a.startProgress(f.progress || isTerminal(a.Err) && !isTerminal(a.Out), -1)
 		defer bar.finish()
-		err = a.readOut(cmd.Context(), k, f, out, write, bar)
+		r := readout{consumer: k, flags: f, out: out, write: write, bar: bar}
+		err = r.run(cmd.Context())
 		return errors.Join(err, write.close(), out.Flush())
 	})
 }
@@ -146,47 +147,58 @@ func (a *app) skipDeleted(name string) func(int32, int64, int64, int64, error) (
 // errEnough ends a poll when -n is reached.
 var errEnough = errors.New("enough records")
 
-// readOut polls until the end that the flags name.
-func (a *app) readOut(ctx context.Context, k *client.Consumer, f consumeFlags, out *bufio.Writer, write recordWriter, bar *progress) error {
-	n := int64(0)
-	handle := func(r *client.ConsumedRecord) error {
-		if err := write.record(r); err != nil {
-			return err
-		}
-		n++
-		bar.add(1, int64(len(r.Key)+len(r.Value)))
-		if f.most > 0 && n >= f.most {
-			return errEnough
-		}
-		return nil
-	}
-	var ends map[int32]int64 // high watermarks as they were first heard of
+// readout is one run of consume.
+type readout struct {
+	consumer *client.Consumer
+	flags    consumeFlags
+	out      *bufio.Writer
+	write    recordWriter // to out
+	bar      *progress
+	records  int64 // written
+}
+
+// run polls until the end that the flags name.
+func (r *readout) run(ctx context.Context) error {
+	var ends map[int32]int64 // high watermarks as of the first answer
 	for {
-		_, err := k.Poll(ctx, handle)
+		_, err := r.consumer.Poll(ctx, r.record)
 		switch {
 		case errors.Is(err, errEnough):
 			return nil
-		case err != nil && ctx.Err() != nil && f.follow:
+		case err != nil && ctx.Err() != nil && r.flags.follow:
 			return nil // interrupted, as it should be
 		case err != nil:
 			return retentionHint(err)
 		}
-		if f.follow {
-			if err := errors.Join(write.flush(), out.Flush()); err != nil {
+		if r.flags.follow {
+			if err := errors.Join(r.write.flush(), r.out.Flush()); err != nil {
 				return err
 			}
 			continue
 		}
 		if ends == nil {
 			ends = map[int32]int64{}
-			for _, p := range k.Positions() {
+			for _, p := range r.consumer.Positions() {
 				ends[p.Partition] = p.HighWatermark
 			}
 		}
-		if atEnd(k.Positions(), ends) {
+		if atEnd(r.consumer.Positions(), ends) {
 			return nil
 		}
 	}
+}
+
+// record writes one record.
+func (r *readout) record(rec *client.ConsumedRecord) error {
+	if err := r.write.record(rec); err != nil {
+		return err
+	}
+	r.records++
+	r.bar.add(1, int64(len(rec.Key)+len(rec.Value)))
+	if r.flags.most > 0 && r.records >= r.flags.most {
+		return errEnough
+	}
+	return nil
 }
 
 func atEnd(positions []client.Position, ends map[int32]int64) bool {

@@ -129,6 +129,9 @@ func TestFailuresSayWhatToDo(t *testing.T) {
 	}
 }
 
+// headerOnly is the header of a record batch that says that 39 bytes follow it.
+var headerOnly = "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x58\x00\x00\x00\x00\x02" + strings.Repeat("\x00", 44)
+
 // Bad input says where it is bad, and what came before it is delivered.
 func TestBadInputNamesItsPlace(t *testing.T) {
 	name := topic(t)
@@ -150,7 +153,8 @@ func TestBadInputNamesItsPlace(t *testing.T) {
 		{"short\n" + strings.Repeat("x", 100) + "\n", "--max-record-bytes 50", "line 2 is longer than 50 bytes"},
 		{strings.Repeat("x", 100), "--format raw --max-record-bytes 50", "longer than 50 bytes"},
 		{"not batches at all, though long enough to hold the header of one", "--format batches", "batch 1: not a record batch"},
-		{"short", "--format batches", "cut short"},
+		{"short", "--format batches", "its header is cut short"},
+		{headerOnly, "--format batches", "batch 1: cut short"},
 	} {
 		t.Run(tc.want, func(t *testing.T) {
 			r := at(t, server, tc.stdin, append([]string{"produce", name}, strings.Fields(tc.args)...)...)

@@ -115,13 +115,14 @@ func (a *app) produce(cmd *cobra.Command, topic string, f produceFlags) (err err
 	}
 	sum := newSummary(topic)
 	return a.withClient(func(c *client.Client) error {
+		p := production{c, sum, bar}
 		var err error
 		if f.format == "batches" {
-			err = a.produceBatches(cmd.Context(), c, read, topic, f, sum, bar)
+			err = p.batches(cmd.Context(), read, topic, f.partition)
 		} else {
-			err = a.produceRecords(cmd.Context(), c, source, client.ProducerOptions{
+			err = p.records(cmd.Context(), source, client.ProducerOptions{
 				Topic: topic, Codec: codec, BatchBytes: f.batchBytes, Linger: noZero(f.linger), DeliveryTimeout: f.patience,
-			}, sum, bar)
+			})
 		}
 		bar.finish()
 		if err != nil && sum.Records == 0 {
@@ -197,30 +198,37 @@ func headerList(cmd *cobra.Command, given []string) ([]record.RecordHeader, erro
 	return out, nil
 }
 
-// produceRecords sends what the source yields. After an interrupt, or a fault in the input, what was
-// read before is still delivered.
-func (a *app) produceRecords(ctx context.Context, c *client.Client, src source, o client.ProducerOptions, sum *summary, bar *progress) error {
-	p, err := client.NewProducer(ctx, c, o)
+// production is one run of produce: the client that it sends with and where it counts.
+type production struct {
+	client *client.Client
+	sum    *summary
+	bar    *progress
+}
+
+// records sends the records of a source. After an interrupt, or a fault in the input, what was read
+// before is still delivered.
+func (p production) records(ctx context.Context, src source, o client.ProducerOptions) error {
+	producer, err := client.NewProducer(ctx, p.client, o)
 	if err != nil {
 		return err
 	}
-	err = feed(ctx, p, src, sum, bar)
+	err = p.feed(ctx, producer, src)
 	const patience = 30 * time.Second
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
 	if ctx.Err() == nil {
 		closing = ctx
 	}
-	err = errors.Join(err, p.Close(closing))
-	sum.take(p.Totals())
-	return errors.Join(err, sum.failure())
+	err = errors.Join(err, producer.Close(closing))
+	p.sum.take(producer.Totals())
+	return errors.Join(err, p.sum.failure())
 }
 
 // feed sends record after record until the input ends or one of them cannot be delivered: the others
 // would most likely fare no better.
-func feed(ctx context.Context, p *client.Producer, src source, sum *summary, bar *progress) error {
+func (p production) feed(ctx context.Context, producer *client.Producer, src source) error {
 	for {
-		if sum.broken.Load() {
+		if p.sum.broken.Load() {
 			return nil // what broke is in the summary
 		}
 		if ctx.Err() != nil {
@@ -233,15 +241,15 @@ func feed(ctx context.Context, p *client.Producer, src source, sum *summary, bar
 		if err != nil {
 			return err
 		}
-		done := sum.reporter(in.place)
+		done := p.sum.reporter(in.place)
 		if in.partition >= 0 {
-			err = p.SendTo(ctx, in.partition, in.Record, done)
+			err = producer.SendTo(ctx, in.partition, in.Record, done)
 		} else {
-			err = p.Send(ctx, in.Record, done)
+			err = producer.Send(ctx, in.Record, done)
 		}
 		if err != nil {
 			return fmt.Errorf("%s %d: %w", src.unit(), in.place, err)
 		}
-		bar.add(1, 0)
+		p.bar.add(1, 0)
 	}
 }
