@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/broker"
-	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/core/record/recordtest"
 )
 
 // BenchmarkProduce counts what one produced batch of 64 records of 1 KiB costs from the broker's door
@@ -35,15 +36,7 @@ func benchmarkProduce(b *testing.B, guest string) {
 	if guest != "" {
 		usePipeline(b, br, guest)
 	}
-	var w record.Builder
-	value := []byte(strings.Repeat("x", 1000) + `"level":"error"`)
-	for range 64 {
-		w.Append(record.Record{Timestamp: 1_700_000_000_000, Value: value})
-	}
-	sent, err := w.Build(nil)
-	if err != nil {
-		b.Fatal(err)
-	}
+	sent := recordtest.Batch(b, slices.Repeat([]string{strings.Repeat("x", 1000) + `"level":"error"`}, 64)...)
 	body := bytes.Clone(sent)
 	b.SetBytes(int64(len(sent)))
 	b.ReportAllocs()

@@ -13,6 +13,7 @@ import (
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/core/record/recordtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -42,17 +43,14 @@ func createTopic(t testing.TB, b *broker.Broker, name string, partitions int32) 
 	}
 }
 
+// batch is a record batch of the present time; the keys count from 0.
 func batch(t testing.TB, values ...string) []byte {
 	t.Helper()
-	var b record.Builder
-	for i, v := range values {
-		b.Append(record.Record{Timestamp: time.Now().UnixMilli(), Key: fmt.Append(nil, i), Value: []byte(v)})
+	records := recordtest.At(time.Now().UnixMilli(), recordtest.Values(values...))
+	for i := range records {
+		records[i].Key = fmt.Append(nil, i)
 	}
-	data, err := b.Build(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
+	return recordtest.Build(t, record.BuilderOptions{}, records...)
 }
 
 // read returns the values of a partition from an offset on, and where to go on.
@@ -69,26 +67,7 @@ func read(t testing.TB, b *broker.Broker, topic string, partition int32, offset 
 	if p.Err != nil {
 		t.Fatal(p.Err)
 	}
-	return valuesOf(t, p.Batches), p.NextOffset
-}
-
-func valuesOf(t testing.TB, batches []byte) []string {
-	t.Helper()
-	var values []string
-	var dec record.Decoder
-	for bat, err := range record.All(batches) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		records, err := dec.Decode(bat, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, r := range records {
-			values = append(values, string(r.Value))
-		}
-	}
-	return values
+	return recordtest.ValuesOf(t, p.Batches), p.NextOffset
 }
 
 func wantCode(t testing.TB, err error, code errcode.Code) {

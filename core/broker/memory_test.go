@@ -9,6 +9,7 @@ import (
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/core/record/recordtest"
 )
 
 // withMemory opens a broker whose requests have total bytes of memory.
@@ -61,16 +62,10 @@ func TestFullBudgetsRefuse(t *testing.T) {
 	b, memory := withMemory(t, admission.DefaultTotal)
 	createTopic(t, b, "orders", 1)
 	produce(t, b, "orders", 0, "first")
-	var w record.Builder
-	w.Reset(record.BuilderOptions{Codec: record.CodecZstd})
-	w.Append(record.Record{Value: []byte(strings.Repeat("compressed ", 100))})
-	compressed, err := w.Build(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	compressed := recordtest.Build(t, record.BuilderOptions{Codec: record.CodecZstd}, recordtest.Values(strings.Repeat("compressed ", 100))...)
 
 	empty := occupy(t, memory.Unpack)
-	_, err = b.ProduceBatches(impatient(t), "orders", 0, compressed)
+	_, err := b.ProduceBatches(impatient(t), "orders", 0, compressed)
 	wantOverloaded(t, err)
 	empty()
 

@@ -17,6 +17,7 @@ import (
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/core/record/recordtest"
 )
 
 func setPipeline(t testing.TB, b *broker.Broker, topic string, stages ...api.Stage) {
@@ -107,7 +108,7 @@ func readN(t testing.TB, b *broker.Broker, topic string, partition int32, n int)
 		if p.NextOffset == offset {
 			t.Fatalf("%s/%d has %d records after a minute, want %d", topic, partition, len(got), n)
 		}
-		got = append(got, valuesOf(t, p.Batches)...)
+		got = append(got, recordtest.ValuesOf(t, p.Batches)...)
 		offset = p.NextOffset
 		resp.Release()
 	}
@@ -157,7 +158,7 @@ func TestRequestsSeeOneVersion(t *testing.T) {
 				if p := resp.Partitions[0]; p.Err != nil {
 					t.Error(p.Err)
 				} else {
-					uniform("a fetch", valuesOf(t, p.Batches))
+					uniform("a fetch", recordtest.ValuesOf(t, p.Batches))
 				}
 				resp.Release()
 			}

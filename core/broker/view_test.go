@@ -9,6 +9,7 @@ import (
 	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/core/record/recordtest"
 	"github.com/wasmill/wasmill/wasm/wasmtest"
 )
 
@@ -110,7 +111,7 @@ func TestViewAnswersKeepTheirBytes(t *testing.T) {
 			answers = append(answers, resp)
 		}
 		for i, resp := range answers {
-			wantValues(t, valuesOf(t, resp.Partitions[0].Batches), fmt.Sprint("value of ", i))
+			wantValues(t, recordtest.ValuesOf(t, resp.Partitions[0].Batches), fmt.Sprint("value of ", i))
 		}
 		for _, resp := range answers {
 			resp.Release()
@@ -143,7 +144,7 @@ func TestAdHocPipeline(t *testing.T) {
 	if p.Err != nil {
 		t.Fatal(p.Err)
 	}
-	wantValues(t, valuesOf(t, p.Batches), "", "keep", "ekee")
+	wantValues(t, recordtest.ValuesOf(t, p.Batches), "", "keep", "ekee")
 	if p.NextOffset != 4 {
 		t.Errorf("scanned to %d, want 4", p.NextOffset)
 	}

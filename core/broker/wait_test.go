@@ -11,6 +11,7 @@ import (
 	"github.com/wasmill/wasmill/core/admission"
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/core/record/recordtest"
 	"github.com/wasmill/wasmill/raftstore/log"
 	"github.com/wasmill/wasmill/wasm/engine"
 )
@@ -113,7 +114,7 @@ func TestFetchOfLessThanMinBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Release()
-	wantValues(t, valuesOf(t, resp.Partitions[0].Batches), "a", "b")
+	wantValues(t, recordtest.ValuesOf(t, resp.Partitions[0].Batches), "a", "b")
 }
 
 // TestFetchKeepsToItsMemory: an answer over many partitions is no larger than all answers together may

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net"
+	"slices"
 	"testing"
 
 	"github.com/valyala/fasthttp"
@@ -12,6 +13,7 @@ import (
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/httpapi/apitest"
 	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/core/record/recordtest"
 )
 
 // still is a broker that does nothing: what is measured is the way to it and back.
@@ -35,17 +37,10 @@ func (s *still) Fetch(context.Context, broker.FetchRequest) (*broker.FetchRespon
 
 // benchBatch is a batch of 64 records of 1 KiB.
 func benchBatch(b *testing.B) []byte {
-	var w record.Builder
 	value := bytes.Repeat([]byte(`,{"some":"js"}  `), 64)
 	value[0], value[len(value)-1] = '[', ']'
-	for range 64 {
-		w.Append(record.Record{Timestamp: 1, Key: []byte("key"), Value: value})
-	}
-	raw, err := w.Build(nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	return raw
+	one := record.Record{Timestamp: 1, Key: []byte("key"), Value: value}
+	return recordtest.Build(b, record.BuilderOptions{}, slices.Repeat([]record.Record{one}, 64)...)
 }
 
 // connection runs requests over one in-memory connection.

@@ -6,12 +6,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/core/record/recordtest"
 )
 
 // fill produces batches of n records into t/0.
@@ -245,15 +247,10 @@ func TestCorruptStoredBatch(t *testing.T) {
 // checks the releases when the test ends.
 func TestReleaseWhenClientIsGone(t *testing.T) {
 	ts := serve(t, Options{MaxFetchBytes: 64 << 20})
-	var builder record.Builder
-	builder.Append(record.Record{Value: bytes.Repeat([]byte("x"), 4<<20)})
-	raw, err := builder.Build(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	raw := recordtest.Batch(t, strings.Repeat("x", 4<<20))
 	p := ts.fake.Partition("t", 0)
 	for range 8 {
-		record.Batch(raw).SetBaseOffset(p.Next)
+		raw.SetBaseOffset(p.Next)
 		p.Batches = append(p.Batches, bytes.Clone(raw))
 		p.Next++
 	}

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -19,6 +18,7 @@ import (
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/httpapi/apitest"
 	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/core/record/recordtest"
 )
 
 func TestMain(m *testing.M) {
@@ -190,15 +190,7 @@ func (ts *testServer) object(a answer) map[string]any {
 // batch makes a record batch of values v0, v1 ...
 func batch(t testing.TB, n int) []byte {
 	t.Helper()
-	var b record.Builder
-	for i := range n {
-		b.Append(record.Record{Timestamp: apitest.Time.UnixMilli(), Key: fmt.Appendf(nil, "k%d", i), Value: fmt.Appendf(nil, "v%d", i)})
-	}
-	raw, err := b.Build(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return raw
+	return recordtest.Build(t, record.BuilderOptions{}, recordtest.At(apitest.Time.UnixMilli(), recordtest.Numbered(n))...)
 }
 
 // dial opens a raw connection.

@@ -12,6 +12,7 @@ import (
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/core/record/recordtest"
 )
 
 func TestProduceAndFetchBatches(t *testing.T) {
@@ -66,11 +67,7 @@ func TestJSONRoundTrip(t *testing.T) {
 	for i, c := range roundTrip {
 		body := `{"records":[{"partition":0,"timestamp":"2026-01-02T03:04:05.678+01:00","key":"k",` + c.sent + `}]}`
 		ts.want(http.StatusOK, ts.post("/v1/topics/t/records", mediaJSON, body))
-		var d record.Decoder
-		recs, err := d.Decode(ts.fake.Partition("t", 0).Batches[i], nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		recs := recordtest.Read(t, ts.fake.Partition("t", 0).Batches[i])
 		if string(recs[0].Value) != c.stored || recs[0].Value == nil {
 			t.Errorf("%s is stored as %q, want %q", c.sent, recs[0].Value, c.stored)
 		}
@@ -88,11 +85,7 @@ func TestJSONRoundTrip(t *testing.T) {
 	// What was fetched as JSON and produced again has the same bytes.
 	ts.want(http.StatusOK, ts.post("/v1/topics/t/records?partition=1", mediaNDJSON, strings.NewReplacer(`"partition":0,`, "", `"offset"`, `"timestamp":0,"x"`).Replace(stripOffsets(t, lines))))
 	p := ts.fake.Partition("t", 1)
-	var d record.Decoder
-	recs, err := d.Decode(p.Batches[0], nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	recs := recordtest.Read(t, p.Batches[0])
 	for i, c := range roundTrip {
 		if string(recs[i].Value) != c.stored {
 			t.Errorf("after a round trip %q became %q", c.stored, recs[i].Value)
@@ -151,19 +144,13 @@ func TestProduceRawValue(t *testing.T) {
 	ts.want(http.StatusOK, ts.post("/v1/topics/t/records?partition=1", "text/plain; charset=utf-8", `{"not":  parsed`,
 		"Wasmill-Key", "k1", "Wasmill-Header-Trace-Id", "T7"))
 	ts.want(http.StatusOK, ts.post("/v1/topics/t/records?partition=1", "image/png", "", "Wasmill-Key-B64", base64.StdEncoding.EncodeToString([]byte{0xff})))
-	var d record.Decoder
-	recs, err := d.Decode(ts.fake.Partition("t", 1).Batches[0], nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	recs := recordtest.Read(t, ts.fake.Partition("t", 1).Batches[0])
 	r := recs[0]
 	if string(r.Key) != "k1" || string(r.Value) != `{"not":  parsed` || len(r.Headers) != 1 ||
 		string(r.Headers[0].Key) != "trace-id" || string(r.Headers[0].Value) != "T7" {
 		t.Errorf("stored %+v", r)
 	}
-	if recs, err = d.Decode(ts.fake.Partition("t", 1).Batches[1], nil); err != nil {
-		t.Fatal(err)
-	}
+	recs = recordtest.Read(t, ts.fake.Partition("t", 1).Batches[1])
 	if string(recs[0].Key) != "\xff" || recs[0].Value == nil || len(recs[0].Value) != 0 {
 		t.Errorf("stored %+v", recs[0])
 	}

@@ -1,10 +1,12 @@
 package telemetry
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/core/record/recordtest"
 )
 
 var update = flag.Bool("update", false, "write the golden file anew")
@@ -103,16 +106,6 @@ func wantValues(t testing.TB, got map[string]float64, want map[string]float64) {
 // batches makes n record batches of so many records each, back to back.
 func batches(t testing.TB, n, records int) []byte {
 	t.Helper()
-	var out []byte
-	for range n {
-		var b record.Builder
-		for range records {
-			b.Append(record.Record{Timestamp: 1, Value: []byte("v")})
-		}
-		var err error
-		if out, err = b.Build(out); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return out
+	one := recordtest.Build(t, record.BuilderOptions{}, slices.Repeat([]record.Record{{Timestamp: 1, Value: []byte("v")}}, records)...)
+	return bytes.Repeat(one, n)
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/wasmill/wasmill/core/record/recordtest"
 	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
@@ -37,7 +38,7 @@ func benchmarkLog(b *testing.B, flush FlushMode) *Log {
 
 func benchmarkAppend(b *testing.B, flush FlushMode, perCall int) {
 	l := benchmarkLog(b, flush)
-	batch := testBatch(64, 1, benchEntry-61, 7)
+	batch := recordtest.Opaque(64, 1, benchEntry-61, 7)
 	entries := make([]*raft.Log, perCall)
 	for i := range entries {
 		entries[i] = &raft.Log{Term: 1, Type: raft.LogCommand, Data: batch}
@@ -118,7 +119,7 @@ func BenchmarkRawAppend(b *testing.B) {
 func BenchmarkLogRead(b *testing.B) {
 	l := benchmarkLog(b, FlushRelaxed)
 	for i := uint64(1); i <= 2048; i++ {
-		if err := l.StoreLog(&raft.Log{Index: i, Term: 1, Type: raft.LogCommand, Data: testBatch(64, 1, benchEntry-61, 7)}); err != nil {
+		if err := l.StoreLog(&raft.Log{Index: i, Term: 1, Type: raft.LogCommand, Data: recordtest.Opaque(64, 1, benchEntry-61, 7)}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -161,7 +162,7 @@ func BenchmarkOpenLog(b *testing.B) {
 		b.Fatal(err)
 	}
 	for i := uint64(1); i <= 2900; i++ { // 1+2+4+8+16+32+64 MiB, and half of the next
-		if err := l.StoreLog(&raft.Log{Index: i, Term: 1, Type: raft.LogCommand, Data: testBatch(64, 1, benchEntry-61, 7)}); err != nil {
+		if err := l.StoreLog(&raft.Log{Index: i, Term: 1, Type: raft.LogCommand, Data: recordtest.Opaque(64, 1, benchEntry-61, 7)}); err != nil {
 			b.Fatal(err)
 		}
 	}

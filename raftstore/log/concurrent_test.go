@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/core/record/recordtest"
 	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
@@ -75,12 +76,12 @@ func writeSomething(t *testing.T, l *Log, committed *atomic.Int64) {
 	for term := uint64(1); term < 120; term++ {
 		for range 8 {
 			index++
-			store(t, l, command(index, term, testBatch(1, 1, rng.Intn(3000), byte(offset))))
+			store(t, l, command(index, term, recordtest.Opaque(1, 1, rng.Intn(3000), byte(offset))))
 			offset++
 		}
 		committed.Store(offset)
 		// Entries that another leader will replace.
-		store(t, l, command(index+1, term, testBatch(1, 1, 1000, 0xee)), command(index+2, term, testBatch(1, 1, 20_000, 0xee)))
+		store(t, l, command(index+1, term, recordtest.Opaque(1, 1, 1000, 0xee)), command(index+2, term, recordtest.Opaque(1, 1, 20_000, 0xee)))
 		if err := l.DeleteRange(index+1, index+2); err != nil {
 			t.Error(err)
 		}

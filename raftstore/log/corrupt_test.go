@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/wasmill/wasmill/core/record/recordtest"
 	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
@@ -21,7 +22,7 @@ func sampleLog(t testing.TB, fsys vfs.FS, n uint64) {
 		t.Fatal(err)
 	}
 	for i := uint64(1); i <= n; i++ {
-		if err := l.StoreLog(command(i, 1, testBatch(2, int64(i), 1000, byte(i)))); err != nil {
+		if err := l.StoreLog(command(i, 1, recordtest.Opaque(2, int64(i), 1000, byte(i)))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -185,7 +186,7 @@ func TestDurablePositionIsNeeded(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := uint64(1); i <= 10; i++ {
-			store(t, l, command(i, 1, testBatch(1, 1, 1000, 1)))
+			store(t, l, command(i, 1, recordtest.Opaque(1, 1, 1000, 1)))
 		}
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
@@ -298,9 +299,9 @@ func TestVerifyGoodLog(t *testing.T) {
 func TestVerifyFindsBadBatches(t *testing.T) {
 	fsys := vfs.NewMem()
 	l := openLog(t, fsys, Options{})
-	batch := testBatch(1, 1, 100, 1)
+	batch := recordtest.Opaque(1, 1, 100, 1)
 	binary.BigEndian.PutUint32(batch[17:], crc32.ChecksumIEEE(batch))
-	store(t, l, command(1, 1, testBatch(1, 1, 100, 1)), command(2, 1, batch))
+	store(t, l, command(1, 1, recordtest.Opaque(1, 1, 100, 1)), command(2, 1, batch))
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/core/record/recordtest"
 	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
@@ -99,7 +100,7 @@ func (c *crashScript) store(l *Log, flush FlushMode) error {
 	var entries []*raft.Log
 	for i := range uint64(1 + c.rng.Intn(5)) {
 		c.fill++
-		e := command(c.last+1+i, c.term, testBatch(int32(1+c.rng.Intn(3)), int64(c.fill), c.rng.Intn(1500), c.fill))
+		e := command(c.last+1+i, c.term, recordtest.Opaque(int32(1+c.rng.Intn(3)), int64(c.fill), c.rng.Intn(1500), c.fill))
 		if c.rng.Intn(6) == 0 {
 			e = noop(c.last+1+i, c.term)
 		}
@@ -282,13 +283,13 @@ func TestLogResetSurvivesCrashes(t *testing.T) {
 		faulty := vfs.NewFaulty(mem, nil)
 		l := openLog(t, faulty, Options{SegmentBytes: crashSegment})
 		for i := uint64(1); i <= 20; i++ {
-			store(t, l, command(i, 1, testBatch(1, 1, 1000, 1)))
+			store(t, l, command(i, 1, recordtest.Opaque(1, 1, 1000, 1)))
 		}
 		faulty.SetHook(vfs.FailFrom(faulty.Ops()+k, errLogPowerLoss))
 		before := faulty.Ops()
 		err := l.Reset(500, 7, 900)
 		if err == nil {
-			err = l.StoreLog(command(501, 7, testBatch(1, 1, 1000, 1)))
+			err = l.StoreLog(command(501, 7, recordtest.Opaque(1, 1, 1000, 1)))
 		}
 		if err == nil && faulty.Ops() < before+k {
 			return
@@ -388,7 +389,7 @@ func TestLogFailsForGood(t *testing.T) {
 	faulty := vfs.NewFaulty(mem, nil)
 	var told []error
 	l := openLog(t, faulty, Options{OnFailed: func(err error) { told = append(told, err) }})
-	store(t, l, command(1, 1, testBatch(1, 1, 100, 1)))
+	store(t, l, command(1, 1, recordtest.Opaque(1, 1, 100, 1)))
 	failure := errors.New("input/output error")
 	faulty.SetHook(func(op vfs.Op) error {
 		if op.Kind == vfs.OpSyncData {
@@ -396,11 +397,11 @@ func TestLogFailsForGood(t *testing.T) {
 		}
 		return nil
 	})
-	if err := l.StoreLog(command(2, 1, testBatch(1, 1, 100, 1))); !errors.Is(err, ErrFailed) || !errors.Is(err, failure) {
+	if err := l.StoreLog(command(2, 1, recordtest.Opaque(1, 1, 100, 1))); !errors.Is(err, ErrFailed) || !errors.Is(err, failure) {
 		t.Fatal(err)
 	}
 	faulty.SetHook(nil)
-	if err := l.StoreLog(command(2, 1, testBatch(1, 1, 100, 1))); !errors.Is(err, ErrFailed) {
+	if err := l.StoreLog(command(2, 1, recordtest.Opaque(1, 1, 100, 1))); !errors.Is(err, ErrFailed) {
 		t.Fatal(err)
 	}
 	if _, err := l.Retain(Retention{MaxAge: time.Hour, Now: time.Now()}, 1); !errors.Is(err, ErrFailed) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/wasmill/wasmill/core/record/recordtest"
 	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
@@ -29,11 +30,11 @@ func goldenLog(t testing.TB, fsys vfs.FS) {
 	}
 	entries := []*raft.Log{noop(100, 7)}
 	for i := uint64(101); i <= 104; i++ {
-		e := command(i, 7, testBatch(3, 1700000000000+int64(i), 17<<10, 0), testBatch(1, 1600000000000, 0, 0))
+		e := command(i, 7, recordtest.Opaque(3, 1700000000000+int64(i), 17<<10, 0), recordtest.Opaque(1, 1600000000000, 0, 0))
 		e.Extensions = []byte("extension")
 		entries = append(entries, e)
 	}
-	entries = append(entries, command(105, 7, testBatch(2, 1700000000200, 10, 0xab)), command(106, 7, testBatch(2, 1700000000300, 10, 0xcd)))
+	entries = append(entries, command(105, 7, recordtest.Opaque(2, 1700000000200, 10, 0xab)), command(106, 7, recordtest.Opaque(2, 1700000000300, 10, 0xcd)))
 	for _, e := range entries {
 		if err := l.StoreLog(e); err != nil {
 			t.Fatal(err)

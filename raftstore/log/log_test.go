@@ -1,36 +1,16 @@
 package log
 
 import (
-	"encoding/binary"
 	"errors"
-	"hash/crc32"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/raft"
 
 	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/core/record/recordtest"
 	"github.com/wasmill/wasmill/raftstore/vfs"
 )
-
-// testBatch is a record batch with n offsets and a payload of size bytes, which need not be records.
-func testBatch(n int32, maxTimestamp int64, size int, fill byte) []byte {
-	b := make([]byte, record.HeaderSize+size)
-	binary.BigEndian.PutUint32(b[8:], uint32(len(b)-12))
-	b[16] = 2
-	binary.BigEndian.PutUint32(b[23:], uint32(n-1))
-	binary.BigEndian.PutUint64(b[27:], uint64(maxTimestamp))
-	binary.BigEndian.PutUint64(b[35:], uint64(maxTimestamp))
-	binary.BigEndian.PutUint64(b[43:], ^uint64(0))
-	binary.BigEndian.PutUint16(b[51:], ^uint16(0))
-	binary.BigEndian.PutUint32(b[53:], ^uint32(0))
-	binary.BigEndian.PutUint32(b[57:], uint32(n))
-	for i := record.HeaderSize; i < len(b); i++ {
-		b[i] = fill
-	}
-	binary.BigEndian.PutUint32(b[17:], crc32.Checksum(b[21:], castagnoli))
-	return b
-}
 
 func command(index, term uint64, batches ...[]byte) *raft.Log {
 	e := &raft.Log{Index: index, Term: term, Type: raft.LogCommand, AppendedAt: time.Unix(1700000000, int64(index))}
@@ -66,7 +46,7 @@ func TestLogAppendReadReopen(t *testing.T) {
 	l := openLog(t, fsys, Options{SegmentBytes: 64 << 10})
 	store(t, l, noop(1, 1))
 	for i := uint64(2); i <= 200; i++ {
-		store(t, l, command(i, 1, testBatch(3, int64(i), 900, byte(i)), testBatch(2, int64(i), 90, byte(i))))
+		store(t, l, command(i, 1, recordtest.Opaque(3, int64(i), 900, byte(i)), recordtest.Opaque(2, int64(i), 90, byte(i))))
 	}
 	check := func() {
 		t.Helper()
@@ -124,9 +104,9 @@ func TestLogAppendReadReopen(t *testing.T) {
 
 func TestLogRefusesBadEntries(t *testing.T) {
 	l := openLog(t, vfs.NewMem(), Options{})
-	good := testBatch(1, 1, 10, 1)
+	good := recordtest.Opaque(1, 1, 10, 1)
 	store(t, l, command(1, 5, good))
-	negative := testBatch(0, 1, 10, 1)
+	negative := recordtest.Opaque(0, 1, 10, 1)
 	for name, c := range map[string]struct {
 		entries []*raft.Log
 		want    error
@@ -176,7 +156,7 @@ func TestLogDeleteRange(t *testing.T) {
 	var rolls []uint64
 	l.o.OnRoll = func(last uint64) { rolls = append(rolls, last) }
 	for i := uint64(1); i <= 50; i++ {
-		store(t, l, command(i, 1, testBatch(1, int64(i), 1000, 1)))
+		store(t, l, command(i, 1, recordtest.Opaque(1, int64(i), 1000, 1)))
 	}
 	if len(rolls) < 3 || rolls[0] != l.state.Load().segments[0].tail.Load().lastIndex {
 		t.Fatalf("rolls: %v", rolls)
@@ -213,7 +193,7 @@ func TestRetainByAge(t *testing.T) {
 	day := 24 * time.Hour
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for i := uint64(1); i <= 60; i++ {
-		store(t, l, command(i, 1, testBatch(1, start.Add(time.Duration(i)*day).UnixMilli(), 1000, 1)))
+		store(t, l, command(i, 1, recordtest.Opaque(1, start.Add(time.Duration(i)*day).UnixMilli(), 1000, 1)))
 	}
 	p := Retention{MaxAge: 30 * day, Now: start.Add(60 * day)}
 	if trimmed, err := l.Retain(p, 9); err != nil || trimmed.Segments != 0 {

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/core/record/recordtest"
 	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
@@ -143,7 +144,7 @@ func (m *modelMachine) store(t *rapid.T) {
 		}
 		var batches [][]byte
 		for range rapid.IntRange(0, 3).Draw(t, "batches") {
-			batches = append(batches, testBatch(int32(rapid.IntRange(1, 5).Draw(t, "records")),
+			batches = append(batches, recordtest.Opaque(int32(rapid.IntRange(1, 5).Draw(t, "records")),
 				int64(rapid.IntRange(0, 100).Draw(t, "timestamp")), rapid.IntRange(0, 3000).Draw(t, "size"), byte(index)))
 		}
 		e := command(index, m.term, batches...)

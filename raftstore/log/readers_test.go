@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/wasmill/wasmill/core/record/recordtest"
 	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
@@ -33,7 +34,7 @@ func TestReadersKeepDroppedFiles(t *testing.T) {
 		last := uint64(0)
 		for len(l.state.Load().segments) < 5 {
 			last++
-			store(t, l, command(last, 1, testBatch(1, 1, 3000, byte(last))))
+			store(t, l, command(last, 1, recordtest.Opaque(1, 1, 3000, byte(last))))
 		}
 		reader, err := l.open(l.state.Load().segments[c.segment])
 		if err != nil {
@@ -48,7 +49,7 @@ func TestReadersKeepDroppedFiles(t *testing.T) {
 		}
 		for range 4 * segmentBytes / 3000 { // uses up what the recycler has got
 			next := max(l.state.Load().tail().lastIndex, l.state.Load().base.index) + 1
-			store(t, l, command(next, 2, testBatch(1, 1, 3000, 0xee)))
+			store(t, l, command(next, 2, recordtest.Opaque(1, 1, 3000, 0xee)))
 		}
 		after := make([]byte, len(before))
 		if err := readFull(reader.file, after, 0); err != nil || !bytes.Equal(before, after) {

@@ -11,13 +11,14 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/wasmill/wasmill/core/record/recordtest"
 	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
 func TestReserveOnAFullDisk(t *testing.T) {
 	fsys := vfs.NewMem(vfs.WithCapacity(300 << 10))
 	l := openLog(t, fsys, Options{SegmentBytes: 64 << 10})
-	batch := testBatch(1, 1, 8000, 1)
+	batch := recordtest.Opaque(1, 1, 8000, 1)
 	index := uint64(0)
 	var full error
 	for full == nil {
@@ -71,7 +72,7 @@ func TestReservedAppendsNeedNoSpace(t *testing.T) {
 				if l.Reserve(size+61) != nil {
 					break
 				}
-				entries = append(entries, command(index+1+uint64(len(entries)), 1, testBatch(1, 1, size, 1)))
+				entries = append(entries, command(index+1+uint64(len(entries)), 1, recordtest.Opaque(1, 1, size, 1)))
 			}
 			for _, e := range entries {
 				store(t, l, e)
@@ -132,7 +133,7 @@ func TestNoSpaceAtAnyOperation(t *testing.T) {
 		stored := uint64(0)
 		for stored < 40 && l.Reserve(3061) == nil {
 			stored++
-			store(t, l, command(stored, 1, testBatch(1, 1, 3000, 1)))
+			store(t, l, command(stored, 1, recordtest.Opaque(1, 1, 3000, 1)))
 			l.Release(3061)
 		}
 		if l.Failed() != nil {
@@ -153,14 +154,14 @@ func TestNoSpaceAtAnyOperation(t *testing.T) {
 
 func TestLargeEntryGetsALargeSegment(t *testing.T) {
 	l := openLog(t, vfs.NewMem(), Options{SegmentBytes: 64 << 10})
-	store(t, l, command(1, 1, testBatch(1, 1, 100, 1)))
+	store(t, l, command(1, 1, recordtest.Opaque(1, 1, 100, 1)))
 	if err := l.Reserve(100); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Reserve(1 << 20); err != nil {
 		t.Fatal(err)
 	}
-	store(t, l, command(2, 1, testBatch(1, 1, 1<<20, 2)), command(3, 1, testBatch(1, 1, 100, 3)))
+	store(t, l, command(2, 1, recordtest.Opaque(1, 1, 1<<20, 2)), command(3, 1, recordtest.Opaque(1, 1, 100, 3)))
 	got, err := l.Read(nil, 1, 3, 100)
 	if err != nil || len(got) != 61+1<<20 {
 		t.Fatalf("%d bytes, %v", len(got), err)
@@ -186,7 +187,7 @@ func TestRecyclerReusesFiles(t *testing.T) {
 	})
 	l := openLog(t, faulty, Options{SegmentBytes: 32 << 10, Recycler: recycler})
 	for i := uint64(1); i <= 200; i++ {
-		store(t, l, command(i, 1, testBatch(1, 1, 3000, byte(i))))
+		store(t, l, command(i, 1, recordtest.Opaque(1, 1, 3000, byte(i))))
 		if _, err := l.Retain(Retention{MaxBytes: 40 << 10}, i); err != nil {
 			t.Fatal(err)
 		}
@@ -298,7 +299,7 @@ func TestReservedAppendsFitUnderLoad(t *testing.T) {
 		appendOne := func(size int) error {
 			order.Lock()
 			defer order.Unlock()
-			entry := command(index+1, 1, testBatch(1, 1, size, byte(index)))
+			entry := command(index+1, 1, recordtest.Opaque(1, 1, size, byte(index)))
 			if err := l.StoreLog(entry); err != nil {
 				return err
 			}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/wasmill/wasmill/core/record/recordtest"
 	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
@@ -46,7 +47,7 @@ func (f stallingFile) SyncData() error {
 }
 
 func entry(index, term uint64, size int) *raft.Log {
-	return command(index, term, testBatch(1, 1, size, byte(index)))
+	return command(index, term, recordtest.Opaque(1, 1, size, byte(index)))
 }
 
 // TestSyncMeetsOtherWriters stops a Sync before its system call, changes the log in every way that a Sync

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/core/record/recordtest"
 	client "github.com/wasmill/wasmill/sdk/client/go"
 	"github.com/wasmill/wasmill/tests/harness"
 	"github.com/wasmill/wasmill/wasm/wasmtest"
@@ -109,13 +109,7 @@ func (a *admin) check(ctx context.Context, t *testing.T, c *client.Client) {
 	}
 	// Whatever is listed also works, acknowledged or not. These modules drop every record.
 	for name, topic := range there {
-		var w record.Builder
-		w.Append(record.Record{Value: []byte("x")})
-		body, err := w.Build(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		res, err := c.ProduceBatches(ctx, name, topic.Partitions-1, body)
+		res, err := c.ProduceBatches(ctx, name, topic.Partitions-1, recordtest.Batch(t, "x"))
 		if err != nil || topic.PipelineVersion > 0 && len(res.Dropped) != 1 || topic.PipelineVersion == 0 && res.Count() != 1 {
 			t.Errorf("produce to %s, pipeline %d: %+v, %v", name, topic.PipelineVersion, res, err)
 		}

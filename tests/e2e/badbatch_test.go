@@ -2,39 +2,16 @@ package e2e
 
 import (
 	"bytes"
-	"compress/gzip"
 	"encoding/binary"
-	"hash/crc32"
-	"io"
 	"strings"
 	"sync"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
-	"github.com/pierrec/lz4/v4"
-
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/core/record/recordtest"
 	"github.com/wasmill/wasmill/tests/harness"
 )
-
-// Where the fields of a batch lie.
-const (
-	atLength    = 8
-	atMagic     = 16
-	atCRC       = 17
-	atCRCBegins = 21
-	atCodec     = 22
-	atLastDelta = 23
-	atCount     = 57
-)
-
-// sealed gives a batch the length and the checksum of its bytes, so that only what a test broke is broken.
-func sealed(b []byte) []byte {
-	binary.BigEndian.PutUint32(b[atLength:], uint32(len(b)-12))
-	binary.BigEndian.PutUint32(b[atCRC:], crc32.Checksum(b[atCRCBegins:], crc32.MakeTable(crc32.Castagnoli)))
-	return b
-}
 
 func TestBadBatches(t *testing.T) {
 	t.Parallel()
@@ -47,36 +24,41 @@ func TestBadBatches(t *testing.T) {
 		return func(b []byte) []byte { binary.BigEndian.PutUint32(b[at:], v); return b }
 	}
 	resealed := func(at int, v uint32) func([]byte) []byte {
-		return func(b []byte) []byte { return sealed(put32(at, v)(b)) }
+		return func(b []byte) []byte { return recordtest.Seal(put32(at, v)(b)) }
 	}
 	cases := map[string]struct {
 		breakIt func([]byte) []byte
 		want    refusal
 	}{
 		"wrong CRC":            {func(b []byte) []byte { b[len(b)-1] ^= 1; return b }, refusal{code: errcode.CorruptMessage, says: []string{"batch 0", "checksum"}}},
-		"old magic":            {func(b []byte) []byte { b[atMagic] = 1; return b }, refusal{code: errcode.UnsupportedForMessageFormat, says: []string{"batch 0", "1"}}},
-		"newer magic":          {func(b []byte) []byte { b[atMagic] = 3; return b }, refusal{code: errcode.UnsupportedForMessageFormat, says: []string{"3"}}},
-		"length past the body": {put32(atLength, 1<<20), refusal{code: errcode.CorruptMessage, says: []string{"byte 0"}}},
-		"length too short":     {put32(atLength, 60), refusal{code: errcode.CorruptMessage}},
-		"length below header":  {put32(atLength, 3), refusal{code: errcode.CorruptMessage}},
-		"negative length":      {put32(atLength, 0xffffffff), refusal{code: errcode.CorruptMessage}},
-		"largest length":       {put32(atLength, 0x7fffffff), refusal{code: errcode.CorruptMessage}},
-		"count too high":       {resealed(atCount, 4), refusal{code: errcode.CorruptMessage}},
-		"count too low":        {resealed(atCount, 2), refusal{code: errcode.CorruptMessage}},
-		"huge count":           {resealed(atCount, 0x7fffffff), refusal{code: errcode.CorruptMessage}},
-		"negative count":       {resealed(atCount, 0xfffffff0), refusal{code: errcode.CorruptMessage}},
-		"no records":           {resealed(atCount, 0), refusal{code: errcode.CorruptMessage}},
-		"last delta too high":  {resealed(atLastDelta, 9), refusal{code: errcode.CorruptMessage}},
-		"negative last delta":  {resealed(atLastDelta, 0xffffffff), refusal{code: errcode.CorruptMessage}},
-		"unknown codec":        {func(b []byte) []byte { b[atCodec] = 6; return sealed(b) }, refusal{code: errcode.UnsupportedCompressionType, says: []string{"6"}}},
-		"not what codec says":  {func(b []byte) []byte { b[atCodec] = byte(record.CodecZstd); return sealed(b) }, refusal{code: errcode.CorruptMessage}},
-		"control batch":        {func(b []byte) []byte { b[atCodec] = 0x20; return sealed(b) }, refusal{code: errcode.CorruptMessage}},
-		"record longer":        {func(b []byte) []byte { b[record.HeaderSize] = 0x7e; return sealed(b) }, refusal{code: errcode.CorruptMessage}},
-		"endless varint":       {func(b []byte) []byte { return sealed(append(b[:record.HeaderSize], bytes.Repeat([]byte{0xff}, 20)...)) }, refusal{code: errcode.CorruptMessage}},
-		"cut in the header":    {func(b []byte) []byte { return b[:40] }, refusal{code: errcode.CorruptMessage}},
-		"trailing bytes":       {func(b []byte) []byte { return append(b, "rest"...) }, refusal{code: errcode.CorruptMessage, says: []string{"batch 1"}}},
-		"second batch broken":  {func(b []byte) []byte { n := len(b); b = append(b, b...); b[n+atMagic] = 0; return b }, refusal{code: errcode.UnsupportedForMessageFormat, says: []string{"batch 1"}}},
-		"empty body":           {func([]byte) []byte { return nil }, refusal{code: errcode.InvalidRequest, says: []string{"empty", "record batches"}}},
+		"old magic":            {func(b []byte) []byte { b[recordtest.AtMagic] = 1; return b }, refusal{code: errcode.UnsupportedForMessageFormat, says: []string{"batch 0", "1"}}},
+		"newer magic":          {func(b []byte) []byte { b[recordtest.AtMagic] = 3; return b }, refusal{code: errcode.UnsupportedForMessageFormat, says: []string{"3"}}},
+		"length past the body": {put32(recordtest.AtLength, 1<<20), refusal{code: errcode.CorruptMessage, says: []string{"byte 0"}}},
+		"length too short":     {put32(recordtest.AtLength, 60), refusal{code: errcode.CorruptMessage}},
+		"length below header":  {put32(recordtest.AtLength, 3), refusal{code: errcode.CorruptMessage}},
+		"negative length":      {put32(recordtest.AtLength, 0xffffffff), refusal{code: errcode.CorruptMessage}},
+		"largest length":       {put32(recordtest.AtLength, 0x7fffffff), refusal{code: errcode.CorruptMessage}},
+		"count too high":       {resealed(recordtest.AtCount, 4), refusal{code: errcode.CorruptMessage}},
+		"count too low":        {resealed(recordtest.AtCount, 2), refusal{code: errcode.CorruptMessage}},
+		"huge count":           {resealed(recordtest.AtCount, 0x7fffffff), refusal{code: errcode.CorruptMessage}},
+		"negative count":       {resealed(recordtest.AtCount, 0xfffffff0), refusal{code: errcode.CorruptMessage}},
+		"no records":           {resealed(recordtest.AtCount, 0), refusal{code: errcode.CorruptMessage}},
+		"last delta too high":  {resealed(recordtest.AtLastOffsetDelta, 9), refusal{code: errcode.CorruptMessage}},
+		"negative last delta":  {resealed(recordtest.AtLastOffsetDelta, 0xffffffff), refusal{code: errcode.CorruptMessage}},
+		"unknown codec":        {func(b []byte) []byte { b[recordtest.AtAttributes+1] = 6; return recordtest.Seal(b) }, refusal{code: errcode.UnsupportedCompressionType, says: []string{"6"}}},
+		"not what codec says": {func(b []byte) []byte {
+			b[recordtest.AtAttributes+1] = byte(record.CodecZstd)
+			return recordtest.Seal(b)
+		}, refusal{code: errcode.CorruptMessage}},
+		"control batch": {func(b []byte) []byte { b[recordtest.AtAttributes+1] = 0x20; return recordtest.Seal(b) }, refusal{code: errcode.CorruptMessage}},
+		"record longer": {func(b []byte) []byte { b[record.HeaderSize] = 0x7e; return recordtest.Seal(b) }, refusal{code: errcode.CorruptMessage}},
+		"endless varint": {func(b []byte) []byte {
+			return recordtest.Seal(append(b[:record.HeaderSize], bytes.Repeat([]byte{0xff}, 20)...))
+		}, refusal{code: errcode.CorruptMessage}},
+		"cut in the header":   {func(b []byte) []byte { return b[:40] }, refusal{code: errcode.CorruptMessage}},
+		"trailing bytes":      {func(b []byte) []byte { return append(b, "rest"...) }, refusal{code: errcode.CorruptMessage, says: []string{"batch 1"}}},
+		"second batch broken": {func(b []byte) []byte { n := len(b); b = append(b, b...); b[n+recordtest.AtMagic] = 0; return b }, refusal{code: errcode.UnsupportedForMessageFormat, says: []string{"batch 1"}}},
+		"empty body":          {func([]byte) []byte { return nil }, refusal{code: errcode.InvalidRequest, says: []string{"empty", "record batches"}}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -121,37 +103,6 @@ func TestOversizedRecordsAndBatches(t *testing.T) {
 	w.survive(t, b)
 }
 
-// bomb is a batch whose one record claims, and unpacks to, size bytes.
-func bomb(t *testing.T, codec record.Codec, size int) []byte {
-	t.Helper()
-	var packed bytes.Buffer
-	var w io.WriteCloser
-	switch codec {
-	case record.CodecGzip:
-		w = gzip.NewWriter(&packed)
-	case record.CodecLZ4:
-		w = lz4.NewWriter(&packed)
-	case record.CodecZstd:
-		w = must(zstd.NewWriter(&packed))(t)
-	default:
-		t.Fatalf("no bomb in codec %v", codec)
-	}
-	head := binary.AppendVarint(nil, int64(size+12))
-	head = append(head, 0, 0, 0, 1) // attributes, timestamp delta, offset delta, null key
-	head = binary.AppendVarint(head, int64(size))
-	zeros := make([]byte, 1<<20)
-	must(w.Write(head))(t)
-	for range size >> 20 {
-		must(w.Write(zeros))(t)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	b := batch(t, record.BuilderOptions{}, "x")[:record.HeaderSize]
-	b[atCodec] = byte(codec)
-	return sealed(append(b, packed.Bytes()...))
-}
-
 // Many bombs at once are refused without the memory that they ask for.
 func TestDecompressionBomb(t *testing.T) {
 	t.Parallel()
@@ -161,7 +112,7 @@ func TestDecompressionBomb(t *testing.T) {
 	const unpacked, atOnce = 200 << 20, 6
 	for _, codec := range []record.Codec{record.CodecGzip, record.CodecLZ4, record.CodecZstd} {
 		t.Run(codec.String(), func(t *testing.T) {
-			body := bomb(t, codec, unpacked)
+			body := recordtest.Bomb(t, codec, unpacked)
 			if len(body) > 1<<20 {
 				t.Fatalf("the bomb itself has %d bytes", len(body))
 			}

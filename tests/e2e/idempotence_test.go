@@ -6,6 +6,7 @@ import (
 
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/core/record/recordtest"
 	client "github.com/wasmill/wasmill/sdk/client/go"
 	"github.com/wasmill/wasmill/tests/harness"
 	"github.com/wasmill/wasmill/wasm/wasmtest"
@@ -34,7 +35,7 @@ func everywhere(t *testing.T, c *client.Client, name string) []string {
 }
 
 func sequence(id client.ProducerID, first int32) record.BuilderOptions {
-	return record.BuilderOptions{Producer: &record.Producer{ID: id.ID, Epoch: id.Epoch, BaseSequence: first}}
+	return recordtest.Sequence(id.ID, id.Epoch, first)
 }
 
 func expectValues(t *testing.T, what string, got []string, want ...string) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/core/record/recordtest"
 	client "github.com/wasmill/wasmill/sdk/client/go"
 	"github.com/wasmill/wasmill/tests/harness"
 )
@@ -130,19 +131,14 @@ func topic(t *testing.T, c *client.Client, name string, partitions int32) {
 	must(c.CreateTopic(deadline(t), client.TopicSpec{Name: name, Partitions: partitions}))(t)
 }
 
-// batch builds one record batch of values; "key=value" has a key.
+// batch builds one record batch of values; "key=value" has a key. Timestamps count up.
 func batch(t *testing.T, o record.BuilderOptions, values ...string) []byte {
 	t.Helper()
-	var w record.Builder
-	w.Reset(o)
-	for i, v := range values {
-		r := record.Record{Timestamp: 1_700_000_000_000 + int64(i), Value: []byte(v)}
-		if key, value, ok := strings.Cut(v, "="); ok {
-			r.Key, r.Value = []byte(key), []byte(value)
-		}
-		w.Append(r)
+	records := recordtest.Pairs(values...)
+	for i := range records {
+		records[i].Timestamp += int64(i)
 	}
-	return must(w.Build(nil))(t)
+	return recordtest.Build(t, o, records...)
 }
 
 // produce writes one batch of values and returns the base offset.
@@ -193,20 +189,8 @@ func rows(t *testing.T, c *client.Client, topicName string, partition int32) []r
 func decode(t *testing.T, batches []byte) []row {
 	t.Helper()
 	var all []row
-	for b, err := range record.All(batches) {
-		if err == nil {
-			err = b.Validate(record.DefaultLimits())
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		recs, err := record.NewDecoder(record.DefaultLimits()).Decode(b, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, r := range recs {
-			all = append(all, row{b.BaseOffset() + int64(r.OffsetDelta), string(r.Key), string(r.Value), r.Headers})
-		}
+	for _, r := range recordtest.Read(t, batches) {
+		all = append(all, row{r.Offset, string(r.Key), string(r.Value), r.Headers})
 	}
 	return all
 }

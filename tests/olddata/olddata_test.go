@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/core/record/recordtest"
 	client "github.com/wasmill/wasmill/sdk/client/go"
 	"github.com/wasmill/wasmill/tests/harness"
 )
@@ -133,7 +134,7 @@ func openOld(t *testing.T, name string) {
 	}
 	for _, f := range want.Filters {
 		for p := range f.From {
-			produce(t, c, f.Source, int32(p), batch(t, record.BuilderOptions{}, "kept", "dropped", "kept as well"))
+			produce(t, c, f.Source, int32(p), recordtest.Build(t, record.BuilderOptions{}, recordtest.Values("kept", "dropped", "kept as well")...))
 		}
 	}
 	checkFilters(t, c, want.Filters)
@@ -162,7 +163,7 @@ func repeat(t *testing.T, c *client.Client, p Producer) {
 func goOn(t *testing.T, c *client.Client, p Producer) {
 	t.Helper()
 	o := record.BuilderOptions{Producer: &record.Producer{ID: p.ID, Epoch: p.Epoch, BaseSequence: p.NextSequence}}
-	if done := produce(t, c, p.Topic, p.Partition, batch(t, o, "kept next")); done.Duplicate || done.Count != 1 {
+	if done := produce(t, c, p.Topic, p.Partition, recordtest.Build(t, o, recordtest.Values("kept next")...)); done.Duplicate || done.Count != 1 {
 		t.Errorf("producer %d went on with sequence %d in %s/%d and was answered %+v", p.ID, p.NextSequence, p.Topic, p.Partition, done)
 	}
 }
@@ -188,20 +189,6 @@ func checkFilters(t *testing.T, c *client.Client, filters []Filter) {
 			t.Fatal(err)
 		}
 	}
-}
-
-func batch(t *testing.T, o record.BuilderOptions, values ...string) []byte {
-	t.Helper()
-	var w record.Builder
-	w.Reset(o)
-	for _, v := range values {
-		w.Append(record.Record{Timestamp: 1_700_000_000_000, Value: []byte(v)})
-	}
-	body, err := w.Build(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return body
 }
 
 func produce(t *testing.T, c *client.Client, topic string, partition int32, body []byte) client.ProducedPartition {

@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"fmt"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/valyala/fasthttp"
 
 	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/core/record/recordtest"
 )
 
 // sink is a server that answers every request with the same bytes: what is measured is the client.
@@ -53,14 +55,7 @@ const produced = `{"topic":"t","partitions":[{"partition":0,"base_offset":12345,
 
 func BenchmarkProduceBatches(b *testing.B) {
 	c := sink(b, produced)
-	var builder record.Builder
-	for builder.Bytes() < 64<<10 {
-		builder.Append(record.Record{Value: make([]byte, 1024), Timestamp: 1})
-	}
-	batch, err := builder.Build(nil)
-	if err != nil {
-		b.Fatal(err)
-	}
+	batch := recordtest.Batch(b, slices.Repeat([]string{string(make([]byte, 1024))}, 64)...)
 	b.SetBytes(int64(len(batch)))
 	b.ReportAllocs()
 	for b.Loop() {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/core/record/recordtest"
 )
 
 func jsonLine(v any) (string, error) {
@@ -25,16 +26,12 @@ func (f *fakeBroker) fill(t *testing.T, partition int, sizes ...int) {
 	t.Helper()
 	n := 0
 	for _, size := range sizes {
-		var b record.Builder
-		for range size {
-			b.Append(record.Record{Value: []byte(fmt.Sprintf("%d-%d", partition, n)), Timestamp: 1000 + 10*int64(n)})
+		records := make([]record.Record, size)
+		for i := range records {
+			records[i] = record.Record{Value: fmt.Appendf(nil, "%d-%d", partition, n), Timestamp: 1000 + 10*int64(n)}
 			n++
 		}
-		data, err := b.Build(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := f.append("t", partition, data); err != nil {
+		if _, err := f.append("t", partition, recordtest.Build(t, record.BuilderOptions{}, records...)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -184,12 +181,7 @@ func TestOutOfRange(t *testing.T) {
 
 // A server that breaks the protocol gets an error, never a panic, a loop or a wrong record.
 func TestConsumerRefusesBadAnswers(t *testing.T) {
-	var b record.Builder
-	b.Append(record.Record{Value: []byte("v")})
-	good, err := b.Build(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	good := recordtest.Batch(t, "v")
 	garbled := append([]byte(nil), good...)
 	garbled[len(garbled)-1] ^= 1
 	for name, tc := range map[string]struct {
