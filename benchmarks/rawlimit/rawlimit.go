@@ -14,9 +14,8 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Options describe a run.
@@ -108,7 +107,7 @@ func loopback(ctx context.Context, o Options, serve func(net.Conn) error, drive 
 		}
 		wg.Go(func() {
 			defer server.Close()
-			if err := serve(server); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ECONNRESET) {
+			if err := serve(server); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
 				fail(err)
 			}
 		})
@@ -153,7 +152,7 @@ func copyIn(c net.Conn, f *os.File, at *atomic.Int64, o Options) error {
 			return err
 		}
 		if o.Sync {
-			if err := unix.Fdatasync(int(f.Fd())); err != nil {
+			if err := syncData(f); err != nil {
 				return err
 			}
 		}

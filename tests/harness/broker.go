@@ -1,3 +1,5 @@
+//go:build unix
+
 // Package harness starts real wasmill processes for tests: it builds the binary once, waits for a
 // broker's ready line in place of sleeping, sends signals by process id, reaps every process, and
 // fails the test on a panic or a data race in a log and on a process that is left behind.
