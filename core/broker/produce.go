@@ -75,6 +75,13 @@ type produceRequest struct {
 	unpacked  *record.Unpacked    // the batches' records, if they are needed; nil if not
 	rewriting atomic.Int32        // parts that have not yet been through the pipeline
 	out       outcome
+
+	// few is room for what the usual request has: one batch for one partition.
+	few struct {
+		batches [1]transform.Batch
+		parts   [1]transform.Part
+		writes  [1]write
+	}
 }
 
 var unpackedRequests = sync.Pool{New: func() any { return new(record.Unpacked) }}
@@ -110,7 +117,7 @@ func (r *produceRequest) check(ctx context.Context, number int32, body []byte) (
 	}
 	limits := record.DefaultLimits()
 	limits.MaxBatchBytes = r.topic.config.MaxMessageBytes
-	var batches []transform.Batch
+	batches := r.few.batches[:0]
 	position, records := 0, 0
 	for data, err := range record.All(body) {
 		if err == nil {
@@ -154,7 +161,7 @@ func (r *produceRequest) distribute(ctx context.Context, number int32, batches [
 		if number == AnyPartition {
 			number = 0
 		}
-		return []transform.Part{{Number: number, Batches: batches}}, nil
+		return append(r.few.parts[:0], transform.Part{Number: number, Batches: batches}), nil
 	}
 	for i := range batches {
 		if batches[i].ProducerID() >= 0 {

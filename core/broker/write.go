@@ -20,13 +20,13 @@ type write struct {
 
 // plan finds the places of the parts. A partition that is not served here fails when it is written, alone.
 func (r *produceRequest) plan(parts []transform.Part) ([]write, error) {
-	writes := make([]write, len(parts))
-	for i, p := range parts {
+	writes := r.few.writes[:0]
+	for _, p := range parts {
 		at, err := r.topic.place(p.Number)
 		if err != nil {
 			return nil, err
 		}
-		writes[i] = write{Part: p, where: at}
+		writes = append(writes, write{Part: p, where: at})
 	}
 	return writes, nil
 }
