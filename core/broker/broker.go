@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -91,6 +92,8 @@ type Broker struct {
 	loader      *transform.Loader
 	derivations *derive.Manager
 	reconciler  *reconciler
+	changes     *proposer
+	maintenance *maintenance
 	writer      *writer
 	reader      *reader
 
@@ -116,8 +119,8 @@ func Open(ctx context.Context, o Options) (*Broker, error) {
 		return nil, errors.Join(err, b.Close(ctx))
 	}
 	b.tasks.Go(b.reconciler.run)
-	b.tasks.Go(b.maintain)
-	b.tasks.Go(b.watchMetadata)
+	b.tasks.Go(b.reconciler.watchMetadata)
+	b.tasks.Go(b.maintenance.run)
 	return b, nil
 }
 
@@ -173,13 +176,12 @@ func (b *Broker) openMetadata(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	b.ids = controller.NewProducerIDs(b.change)
 	wait, cancel := context.WithTimeout(ctx, readyWait)
 	defer cancel()
 	if err := b.meta.WaitReady(wait); err != nil {
 		return err
 	}
-	return b.nameCluster(ctx)
+	return nameCluster(ctx, b.meta)
 }
 
 // compose connects the parts.
@@ -199,9 +201,26 @@ func (b *Broker) compose() {
 		Topics: to, Loader: b.loader, Budget: unpack, Logger: b.logger, Route: measured.route,
 	})
 	b.reconciler = newReconciler(reconciler{
-		image: b.meta.Image, catalog: b.catalog, opener: b.opener, loader: b.loader, derivations: b.derivations,
+		meta: b.meta, catalog: b.catalog, opener: b.opener, loader: b.loader, derivations: b.derivations,
 		logger: b.logger, lifetime: b.ctx,
 	})
+	b.changes = &proposer{
+		meta: b.meta, reconciler: b.reconciler, disk: freeSpace{fs: o.FS, dir: o.DataDir}, lifetime: b.ctx,
+	}
+	b.ids = controller.NewProducerIDs(b.changes.propose)
+	b.maintenance = &maintenance{
+		catalog: b.catalog, reconciler: b.reconciler, rolled: b.opener.rolled, every: o.MaintainEvery,
+		logger: b.logger, lifetime: b.ctx,
+	}
+}
+
+// nameCluster gives a new cluster its id.
+func nameCluster(ctx context.Context, meta *controller.Controller) error {
+	if meta.Image().ClusterID() != "" {
+		return nil
+	}
+	_, err := meta.Propose(ctx, metadata.SetClusterInfo{ClusterID: rand.Text()})
+	return err
 }
 
 // deletedIn reports which topics the metadata once had and has no longer. What it never had is not

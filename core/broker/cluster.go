@@ -2,11 +2,9 @@ package broker
 
 import (
 	"context"
-	"crypto/rand"
 
 	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/errcode"
-	"github.com/wasmill/wasmill/core/metadata"
 )
 
 // Ready is why the broker does not serve, nil when it does.
@@ -53,12 +51,3 @@ func (b *Broker) Brokers(context.Context) ([]api.Broker, error) {
 // AllocateProducerID returns an id for an idempotent producer that nobody else has or will have; its epoch
 // is 0.
 func (b *Broker) AllocateProducerID(ctx context.Context) (int64, error) { return b.ids.Next(ctx) }
-
-// nameCluster gives a new cluster its id.
-func (b *Broker) nameCluster(ctx context.Context) error {
-	if b.meta.Image().ClusterID() != "" {
-		return nil
-	}
-	_, err := b.meta.Propose(ctx, metadata.SetClusterInfo{ClusterID: rand.Text()})
-	return err
-}

@@ -15,7 +15,7 @@ func (b *Broker) PutDerivation(ctx context.Context, name string, spec api.Deriva
 	if err := b.checkStages(ctx, abi.PlaceDerivation, spec.Topic, stages); err != nil {
 		return nil, false, err
 	}
-	r, err := b.propose(ctx, metadata.PutDerivation{
+	r, err := b.changes.serve(ctx, metadata.PutDerivation{
 		Name: name, Topic: spec.Topic, Output: spec.Output, StartFrom: spec.StartFrom, Stages: stages,
 		Expected: expected,
 	}, "")
@@ -47,7 +47,7 @@ func (b *Broker) Derivation(_ context.Context, name string) (*api.Derivation, er
 
 // DeleteDerivation stops and forgets a derivation; what it wrote stays. expected is as in SetPipeline.
 func (b *Broker) DeleteDerivation(ctx context.Context, name string, expected *uint64) error {
-	_, err := b.propose(ctx, metadata.DeleteDerivation{Name: name, Expected: expected}, "")
+	_, err := b.changes.serve(ctx, metadata.DeleteDerivation{Name: name, Expected: expected}, "")
 	return err
 }
 

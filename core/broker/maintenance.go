@@ -1,57 +1,50 @@
 package broker
 
 import (
+	"context"
+	"log/slog"
 	"time"
 )
 
-// maintain runs retention and snapshots, each partition's own when a segment rolled and all of them
-// at an interval, at which it also retries what could not be reconciled.
-func (b *Broker) maintain() {
-	tick := time.NewTicker(b.opts.MaintainEvery)
+// maintenance is what partitions need now and then.
+type maintenance struct {
+	catalog    *catalog
+	reconciler *reconciler
+	rolled     <-chan struct{} // has an element when some partition sealed a segment
+	every      time.Duration
+	logger     *slog.Logger
+	lifetime   context.Context // of the broker
+}
+
+// run runs retention and snapshots, each partition's own when a segment rolled and all of them at an
+// interval, at which what could not be reconciled is tried again too.
+func (m *maintenance) run() {
+	tick := time.NewTicker(m.every)
 	defer tick.Stop()
 	for {
 		var all bool
 		select {
-		case <-b.ctx.Done():
+		case <-m.lifetime.Done():
 			return
 		case <-tick.C:
 			all = true
-			b.retryReconcile()
-		case <-b.opener.rolled:
+			m.reconciler.retry()
+		case <-m.rolled:
 		}
-		b.maintainPartitions(all)
+		m.partitions(all)
 	}
 }
 
-// maintainPartitions maintains those that rolled, or all.
-func (b *Broker) maintainPartitions(all bool) {
-	for s := range b.catalog.states {
+// partitions maintains those that rolled, or all.
+func (m *maintenance) partitions(all bool) {
+	for s := range m.catalog.states {
 		for _, p := range s.replicas {
 			if !all && !p.Rolled() {
 				continue
 			}
-			if err := p.Maintain(time.Now()); err != nil && b.ctx.Err() == nil {
-				b.logger.Warn("maintenance failed; retrying", "partition", p.Name(), "error", err)
+			if err := p.Maintain(time.Now()); err != nil && m.lifetime.Err() == nil {
+				m.logger.Warn("maintenance failed; retrying", "partition", p.Name(), "error", err)
 			}
-		}
-	}
-}
-
-// retryReconcile tries again what the metadata says and could not be done: there may be space now, or a file
-// that was damaged may have been put back. The reconciler logs what fails; an error is the broker's end.
-func (b *Broker) retryReconcile() { _, _ = b.reconciler.reconcile(b.ctx) }
-
-// watchMetadata reconciles the broker with every change of the metadata, whoever made it.
-func (b *Broker) watchMetadata() {
-	image := b.meta.Image()
-	for {
-		next, _, err := b.meta.WaitChange(b.ctx, image)
-		if err != nil {
-			return
-		}
-		image = next
-		if _, err := b.reconciler.reconcile(b.ctx); err != nil {
-			return
 		}
 	}
 }

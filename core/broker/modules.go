@@ -18,13 +18,13 @@ func (b *Broker) PutModule(ctx context.Context, name string, wasm []byte) (m *ap
 	}
 	info := compiled.Info()
 	compiled.Release()
-	if err := b.needRoom(changeRoom + int64(len(wasm))); err != nil {
+	if err := b.changes.disk.need(changeRoom + int64(len(wasm))); err != nil {
 		return nil, false, err
 	}
 	var r metadata.Result
 	var refused error // by the metadata; other errors are the store's
 	err = b.modules.Add(wasm, func(hash string) error {
-		r, refused = b.change(ctx, metadata.AddModule{
+		r, refused = b.changes.propose(ctx, metadata.AddModule{
 			Name: name, SHA256: hash, Size: int64(len(wasm)), ABI: info.ABI, Fields: info.Fields.Names(),
 		})
 		return refused
@@ -77,7 +77,7 @@ func (b *Broker) ModuleBytes(ctx context.Context, name string, version int) ([]b
 // when the same bytes are pushed.
 func (b *Broker) DeleteModule(ctx context.Context, name string, version int) error {
 	versions := b.meta.Image().ModuleVersions(name)
-	if _, err := b.change(ctx, metadata.DeleteModule{Name: name, Version: version}); err != nil {
+	if _, err := b.changes.propose(ctx, metadata.DeleteModule{Name: name, Version: version}); err != nil {
 		return err
 	}
 	hashes := make([]string, len(versions))

@@ -78,7 +78,7 @@ func TestPassesDoWhatChanged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	b.retryReconcile()
+	b.reconciler.retry()
 	if b.catalog.table() != tab {
 		t.Error("producer ids make the broker look at its topics")
 	}
@@ -132,7 +132,7 @@ func TestNothingWaitsForAPass(t *testing.T) {
 	if err := <-created; err != nil {
 		t.Error(err)
 	}
-	b.retryReconcile()
+	b.reconciler.retry()
 	put(t, b, "slow", 0, "a")
 	put(t, b, "later", 0, "a")
 }
@@ -174,7 +174,7 @@ func TestDeletionThatFails(t *testing.T) {
 		t.Errorf("another topic's deletion: %v", err)
 	}
 	stuck.Store(false)
-	b.retryReconcile()
+	b.reconciler.retry()
 	if _, err := fsys.Stat(dir + "/partitions/gone.1"); err == nil {
 		t.Error("the removal was not tried again")
 	}

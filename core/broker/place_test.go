@@ -287,7 +287,7 @@ func TestDamagedPartitionStandsAlone(t *testing.T) {
 	if err != nil || len(derivation.Progress) != 3 || !strings.Contains(derivation.Progress[1].Error, file) || derivation.Progress[0].Error != "" {
 		t.Errorf("the derivation has come to %+v, %v", derivation, err)
 	}
-	b.maintainPartitions(true)
+	b.maintenance.partitions(true)
 	if _, err := b.AlterTopic(t.Context(), "orders", api.TopicChange{Partitions: 4}); err != nil {
 		t.Errorf("growing a topic with a damaged partition: %v", err)
 	}
@@ -360,7 +360,7 @@ func TestPartitionThatCannotBeOpened(t *testing.T) {
 	}
 	put(t, b, "orders", 3, "d")
 	full.Store(false)
-	b.retryReconcile()
+	b.reconciler.retry()
 	put(t, b, "orders", 1, "c")
 	if err := b.Ready(); err != nil {
 		t.Error(err)

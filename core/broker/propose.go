@@ -5,9 +5,11 @@ import (
 	"errors"
 	"syscall"
 
+	"github.com/wasmill/wasmill/core/controller"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/metadata"
 	"github.com/wasmill/wasmill/raftstore/log"
+	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
 // The databases of the metadata and of the votes grow by pages, and Raft does not survive a vote that
@@ -18,22 +20,30 @@ const (
 	removeRoom = 64 << 10
 )
 
-// propose changes the metadata and returns when this broker serves the change. It fails, with the change made,
+// proposer changes the metadata.
+type proposer struct {
+	meta       *controller.Controller
+	reconciler *reconciler
+	disk       freeSpace
+	lifetime   context.Context // of the broker
+}
+
+// serve changes the metadata and returns when this broker serves the change. It fails, with the change made,
 // when the topic of that name cannot be served; "" for a change that concerns no topic's partitions.
-func (b *Broker) propose(ctx context.Context, c metadata.Command, topicName string) (metadata.Result, error) {
-	if b.ctx.Err() != nil {
+func (p *proposer) serve(ctx context.Context, c metadata.Command, topicName string) (metadata.Result, error) {
+	if p.lifetime.Err() != nil {
 		return metadata.Result{}, errcode.New(errcode.ShuttingDown, "the broker is shutting down; retry in a moment")
 	}
-	result, err := b.change(ctx, c)
+	result, err := p.propose(ctx, c)
 	if err != nil {
 		return result, err
 	}
-	failed, err := b.reconciler.reconcile(ctx)
+	failed, err := p.reconciler.reconcile(ctx)
 	if err == nil {
 		err = failed[topicName]
 	}
 	switch {
-	case err != nil && b.ctx.Err() != nil:
+	case err != nil && p.lifetime.Err() != nil:
 		err = errcode.New(errcode.ShuttingDown, "the change is made, and served after the next start: the broker is shutting down: %w", err)
 	case err != nil && ctx.Err() != nil:
 		err = errcode.New(errcode.RequestTimedOut, "the change is made, and will be served in a moment: %w", err)
@@ -41,22 +51,22 @@ func (b *Broker) propose(ctx context.Context, c metadata.Command, topicName stri
 	return result, storageError(err)
 }
 
-// change changes the metadata where the broker has nothing to do for it.
-func (b *Broker) change(ctx context.Context, c metadata.Command) (metadata.Result, error) {
-	if err := b.needRoom(b.room(c)); err != nil {
+// propose changes the metadata where the broker has nothing to do for it.
+func (p *proposer) propose(ctx context.Context, c metadata.Command) (metadata.Result, error) {
+	if err := p.disk.need(p.room(c)); err != nil {
 		return metadata.Result{}, err
 	}
-	return b.meta.Propose(ctx, c)
+	return p.meta.Propose(ctx, c)
 }
 
 // room is how much of the disk must be free before a command is proposed.
-func (b *Broker) room(c metadata.Command) int64 {
+func (p *proposer) room(c metadata.Command) int64 {
 	switch c := c.(type) {
 	case metadata.CreateTopic:
 		return changeRoom + max(int64(c.Partitions), 1)*log.FirstSegmentBytes
 	case metadata.AlterTopic:
 		grown := int64(c.Partitions)
-		if t := b.meta.Image().Topic(c.Name); t != nil {
+		if t := p.meta.Image().Topic(c.Name); t != nil {
 			grown -= int64(t.Partitions)
 		}
 		return changeRoom + max(grown, 0)*log.FirstSegmentBytes
@@ -66,9 +76,15 @@ func (b *Broker) room(c metadata.Command) int64 {
 	return changeRoom
 }
 
-// needRoom refuses what a full disk could not take.
-func (b *Broker) needRoom(bytes int64) error {
-	free, err := b.opts.FS.FreeBytes(b.opts.DataDir)
+// freeSpace is the disk that a directory is on.
+type freeSpace struct {
+	fs  vfs.FS
+	dir string
+}
+
+// need refuses what a full disk could not take.
+func (d freeSpace) need(bytes int64) error {
+	free, err := d.fs.FreeBytes(d.dir)
 	if err != nil || free >= uint64(bytes) {
 		return nil // where it is not known, trying is the way to find out
 	}

@@ -22,7 +22,7 @@ import (
 // to stop: requests read the catalog, and those who change the metadata wait on a channel as long as their
 // context lasts.
 type reconciler struct {
-	image       func() *metadata.Image // the newest
+	meta        watched
 	catalog     *catalog
 	opener      *opener
 	loader      *transform.Loader
@@ -44,6 +44,14 @@ func newReconciler(r reconciler) *reconciler {
 	r.requests, r.ended = make(chan chan failures), make(chan struct{})
 	r.applied = metadata.NewImage()
 	return &r
+}
+
+// watched is the metadata as the reconciler sees it.
+type watched interface {
+	// Image is the newest.
+	Image() *metadata.Image
+	// WaitChange waits for an image that differs from since in something that is served.
+	WaitChange(ctx context.Context, since *metadata.Image) (*metadata.Image, metadata.Changes, error)
 }
 
 // failures are the topics that a pass could not bring to what the metadata says, with why.
@@ -106,11 +114,28 @@ func (r *reconciler) reconcile(ctx context.Context) (failures, error) {
 	}
 }
 
+// retry tries again what the metadata says and could not be done: there may be space now, or a file that was
+// damaged may have been put back. The pass logs what fails; an error is the broker's end.
+func (r *reconciler) retry() { _, _ = r.reconcile(r.lifetime) }
+
+// watchMetadata follows every change of the metadata, whoever made it, until the lifetime ends.
+func (r *reconciler) watchMetadata() {
+	image := r.meta.Image()
+	for {
+		next, _, err := r.meta.WaitChange(r.lifetime, image)
+		if err != nil {
+			return
+		}
+		image = next
+		r.retry()
+	}
+}
+
 // pass brings the broker to the newest image, as far as that succeeds. What is new or changed in a topic shows
 // at once; new topics, and what is gone, with the new table: so a topic never takes records without its
 // pipeline.
 func (r *reconciler) pass(ctx context.Context) failures {
-	image := r.image()
+	image := r.meta.Image()
 	todo := merge(metadata.Diff(r.applied, image), r.unreconciled)
 	r.applied, r.unreconciled = image, metadata.Changes{}
 	failed := failures{}

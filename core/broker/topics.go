@@ -3,6 +3,8 @@ package broker
 import (
 	"context"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/metadata"
@@ -14,7 +16,7 @@ func (b *Broker) CreateTopic(ctx context.Context, spec api.TopicSpec) (*api.Topi
 		return nil, errcode.New(errcode.InvalidReplicationFactor,
 			"create topic %q: replication %d needs as many brokers, this cluster has 1; leave it out or say 1", spec.Name, spec.Replication)
 	}
-	_, err := b.propose(ctx, metadata.CreateTopic{
+	_, err := b.changes.serve(ctx, metadata.CreateTopic{
 		Name: spec.Name, Partitions: spec.Partitions, Replication: spec.Replication, Config: spec.Config,
 	}, spec.Name)
 	if err != nil {
@@ -26,7 +28,7 @@ func (b *Broker) CreateTopic(ctx context.Context, spec api.TopicSpec) (*api.Topi
 // AlterTopic changes a topic's configuration or adds partitions.
 func (b *Broker) AlterTopic(ctx context.Context, name string, change api.TopicChange) (*api.Topic, error) {
 	command := metadata.AlterTopic{Name: name, Partitions: change.Partitions, Config: change.Config}
-	if _, err := b.propose(ctx, command, name); err != nil {
+	if _, err := b.changes.serve(ctx, command, name); err != nil {
 		return nil, err
 	}
 	return b.Topic(ctx, name)
@@ -34,7 +36,7 @@ func (b *Broker) AlterTopic(ctx context.Context, name string, change api.TopicCh
 
 // DeleteTopic deletes a topic and its records.
 func (b *Broker) DeleteTopic(ctx context.Context, name string) error {
-	_, err := b.propose(ctx, metadata.DeleteTopic{Name: name}, name)
+	_, err := b.changes.serve(ctx, metadata.DeleteTopic{Name: name}, name)
 	return err
 }
 
@@ -60,7 +62,7 @@ func (b *Broker) Topic(_ context.Context, name string) (*api.Topic, error) {
 		info.Name, info.ViewOf, info.PipelineVersion = name, t.name, v.meta.Version
 	}
 	for i := range t.places {
-		info.State = append(info.State, b.describePlace(int32(i), &t.places[i]))
+		info.State = append(info.State, t.places[i].describe(int32(i), b.id))
 	}
 	return &info, nil
 }
@@ -71,7 +73,7 @@ func (b *Broker) EachPartition(visit func(topic string, state api.PartitionState
 	for t := range b.catalog.states {
 		for i := range t.places {
 			if at := &t.places[i]; at.leader == nil {
-				visit(t.name, b.describePlace(int32(i), at))
+				visit(t.name, at.describe(int32(i), b.id))
 			}
 		}
 	}
@@ -84,8 +86,9 @@ func (t *topicState) describe() api.Topic {
 	return info
 }
 
-func (b *Broker) describePlace(number int32, at *place) api.PartitionState {
-	state := api.PartitionState{Partition: number, Leader: string(b.id)}
+// describe describes a partition that self, this broker, or another leads.
+func (at *place) describe(number int32, self raft.ServerID) api.PartitionState {
+	state := api.PartitionState{Partition: number, Leader: string(self)}
 	if at.leader != nil {
 		state.Leader = string(at.leader.id)
 	}

@@ -19,7 +19,7 @@ func (b *Broker) SetPipeline(ctx context.Context, topicName string, spec api.Pip
 	if err := b.checkStages(ctx, abi.PlaceWrite, topicName, stages); err != nil {
 		return nil, false, err
 	}
-	r, err := b.propose(ctx, metadata.SetPipeline{Topic: topicName, Stages: stages, Expected: expected}, "")
+	r, err := b.changes.serve(ctx, metadata.SetPipeline{Topic: topicName, Stages: stages, Expected: expected}, "")
 	return pipelineShape(r.Pipeline), r.Created, err
 }
 
@@ -44,7 +44,7 @@ func (b *Broker) Pipeline(_ context.Context, topicName string) (*api.Pipeline, e
 
 // DeletePipeline takes a topic's write pipeline away; expected is as in SetPipeline.
 func (b *Broker) DeletePipeline(ctx context.Context, topicName string, expected *uint64) error {
-	_, err := b.propose(ctx, metadata.DeletePipeline{Topic: topicName, Expected: expected}, "")
+	_, err := b.changes.serve(ctx, metadata.DeletePipeline{Topic: topicName, Expected: expected}, "")
 	return err
 }
 
@@ -54,7 +54,7 @@ func (b *Broker) PutView(ctx context.Context, name string, spec api.ViewSpec, ex
 	if err := b.checkStages(ctx, abi.PlaceView, spec.Topic, stages); err != nil {
 		return nil, false, err
 	}
-	r, err := b.propose(ctx, metadata.PutView{Name: name, Topic: spec.Topic, Stages: stages, Expected: expected}, "")
+	r, err := b.changes.serve(ctx, metadata.PutView{Name: name, Topic: spec.Topic, Stages: stages, Expected: expected}, "")
 	return viewShape(r.View), r.Created, err
 }
 
@@ -73,6 +73,6 @@ func (b *Broker) View(_ context.Context, name string) (*api.View, error) {
 
 // DeleteView deletes a view; its topic stays. expected is as in SetPipeline.
 func (b *Broker) DeleteView(ctx context.Context, name string, expected *uint64) error {
-	_, err := b.propose(ctx, metadata.DeleteView{Name: name, Expected: expected}, "")
+	_, err := b.changes.serve(ctx, metadata.DeleteView{Name: name, Expected: expected}, "")
 	return err
 }
