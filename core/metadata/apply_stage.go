@@ -52,8 +52,10 @@ func (i *Image) resolveStage(place abi.Place, topic string, s Stage) (Stage, err
 	if s.Config, err = canonicalConfig(s.Config); err != nil {
 		return Stage{}, err
 	}
-	if mem := s.Limits.MemoryBytes; mem != 0 && (mem < abi.PageSize || mem > abi.MaxMemoryBytes) {
-		return Stage{}, errcode.New(errcode.InvalidPipeline, "memory_bytes must be from %d to %d, not %d", abi.PageSize, int64(abi.MaxMemoryBytes), mem)
+	// The bounds below are those of the first version of the commands: what a log holds is applied again, so
+	// they can never become narrower.
+	if mem := s.Limits.MemoryBytes; mem != 0 && (mem < abi.PageSize || mem > abi.AddressableBytes) {
+		return Stage{}, errcode.New(errcode.InvalidPipeline, "memory_bytes must be from %d to %d, not %d", abi.PageSize, int64(abi.AddressableBytes), mem)
 	}
 	if s.OnError, err = i.resolvePolicy(place, topic, s); err != nil {
 		return Stage{}, err
@@ -81,12 +83,12 @@ func canonicalConfig(config json.RawMessage) (json.RawMessage, error) {
 	if len(config) == 0 {
 		return nil, nil
 	}
+	if len(config) > abi.MaxWrittenConfigBytes {
+		return nil, errcode.New(errcode.InvalidPipeline, "its config takes %d bytes, the most is %d", len(config), abi.MaxWrittenConfigBytes)
+	}
 	var buf bytes.Buffer
 	if err := json.Compact(&buf, config); err != nil {
 		return nil, errcode.New(errcode.InvalidPipeline, "its config is not JSON: %w", err)
-	}
-	if buf.Len() > abi.MaxConfigBytes {
-		return nil, errcode.New(errcode.InvalidPipeline, "its config takes %d bytes, the most is %d", buf.Len(), abi.MaxConfigBytes)
 	}
 	if !utf8.Valid(buf.Bytes()) {
 		return nil, errcode.New(errcode.InvalidPipeline, "its config is not UTF-8")

@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"bytes"
 	"errors"
 	"reflect"
 	"slices"
@@ -326,7 +327,7 @@ func TestModuleRef(t *testing.T) {
 
 func TestResolveStages(t *testing.T) {
 	image := world(t)
-	big := []byte(`"` + strings.Repeat("x", abi.MaxConfigBytes) + `"`)
+	big := []byte(`"` + strings.Repeat("x", abi.MaxWrittenConfigBytes) + `"`)
 	tests := []struct {
 		name  string
 		place abi.Place
@@ -339,6 +340,7 @@ func TestResolveStages(t *testing.T) {
 		{"broken config", abi.PlaceWrite, Stage{Module: "redact", Config: []byte(`{`)}, errcode.InvalidPipeline},
 		{"config that is not UTF-8", abi.PlaceWrite, Stage{Module: "redact", Config: []byte("\"\xff\"")}, errcode.InvalidPipeline},
 		{"huge config", abi.PlaceWrite, Stage{Module: "redact", Config: big}, errcode.InvalidPipeline},
+		{"config that white space makes huge", abi.PlaceWrite, Stage{Module: "redact", Config: append(bytes.Repeat([]byte{' '}, abi.MaxWrittenConfigBytes), "{}"...)}, errcode.InvalidPipeline},
 		{"tiny memory", abi.PlaceWrite, Stage{Module: "redact", Limits: StageLimits{MemoryBytes: 1}}, errcode.InvalidPipeline},
 		{"negative memory", abi.PlaceWrite, Stage{Module: "redact", Limits: StageLimits{MemoryBytes: -1}}, errcode.InvalidPipeline},
 		{"unknown policy", abi.PlaceWrite, Stage{Module: "redact", OnError: "pray"}, errcode.InvalidPipeline},
@@ -358,6 +360,14 @@ func TestResolveStages(t *testing.T) {
 				t.Fatalf("got %v, want %v at stage 1", err, tt.want)
 			}
 		})
+	}
+	// The widest that the first version took: a log may hold it.
+	widest := Stage{
+		Module: "redact", Config: append(bytes.Repeat([]byte{' '}, abi.MaxWrittenConfigBytes-2), "{}"...),
+		Limits: StageLimits{MemoryBytes: 4 << 30},
+	}
+	if got, err := image.ResolveStages(abi.PlaceWrite, "orders", []Stage{widest}); err != nil || string(got[0].Config) != "{}" {
+		t.Fatalf("the widest stage: %v, %v", got, err)
 	}
 	if _, err := image.ResolveStages(abi.PlaceWrite, "orders", make([]Stage, abi.MaxStages+1)); !errcode.Is(err, errcode.InvalidPipeline) {
 		t.Fatalf("too many stages: %v", err)

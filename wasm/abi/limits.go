@@ -9,12 +9,18 @@ const (
 	// MaxMemoryBytes is the most memory of an instance: bit 63 of a result would be needed for an
 	// address beyond it. A broker may allow less (engine.Options).
 	MaxMemoryBytes = 1 << 31
+	// AddressableBytes is all that a 32-bit module can address: the most that a stage may name as its memory.
+	// What is more than the broker allows is refused when the stage is compiled.
+	AddressableBytes = 4 << 30
 	// DefaultMemoryBytes is the memory limit of a stage that asks for none.
 	DefaultMemoryBytes = 64 << 20
 	// MaxStages is the most stages of a pipeline, a view, a derivation or a fetch.
 	MaxStages = 16
-	// MaxConfigBytes is the most bytes of a stage's configuration, without insignificant space.
+	// MaxConfigBytes is the most bytes of a stage's configuration as the module gets it: without
+	// insignificant white space.
 	MaxConfigBytes = 64 << 10
+	// MaxWrittenConfigBytes is the most bytes of a stage's configuration as it is written, white space included.
+	MaxWrittenConfigBytes = 256 << 10
 )
 
 // Limits bound one answer. A field that is zero or less takes its value of DefaultLimits.
