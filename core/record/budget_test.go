@@ -53,20 +53,15 @@ func newBudget() *Budget {
 	return NewBudget(memory{semaphore.NewWeighted(limit), limit})
 }
 
-// TestBudgetSharesMemory holds batches until the budget is used up: no more are unpacked at a time, and
-// what is given back can be used again.
-func TestBudgetSharesMemory(t *testing.T) {
-	budget := newBudget()
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
-	small, giant := packedBatch(t, CodecZstd, 1000), packedBatch(t, CodecZstd, 6<<20)
-	plain := packedBatch(t, CodecNone, 1000)
+// holdAll unpacks a batch until the budget has no room for it, and keeps it each time.
+func holdAll(t *testing.T, budget *Budget, batch Batch) []*Unpacker {
+	t.Helper()
 	var held []*Unpacker
 	for {
 		u := new(Unpacker)
-		err := u.Decode(ended, budget, small) // waits for nothing
+		err := u.Decode(ended(t), budget, batch)
 		if errors.Is(err, errFull) {
-			break
+			return held
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -76,52 +71,66 @@ func TestBudgetSharesMemory(t *testing.T) {
 		}
 		held = append(held, u)
 	}
+}
+
+// TestBudgetSharesMemory holds batches until the budget is used up: no more are unpacked at a time, and
+// what is given back can be used again.
+func TestBudgetSharesMemory(t *testing.T) {
+	budget := newBudget()
+	small, large := packedBatch(t, CodecZstd, 1000), packedBatch(t, CodecZstd, 6<<20)
+	held := holdAll(t, budget, small)
 	if most := int(budget.most / budgetSmall); len(held) != most {
 		t.Errorf("%d batches were unpacked at a time, %d should be", len(held), most)
 	}
 	u := new(Unpacker)
-	if err := u.Decode(ended, budget, plain); err != nil {
+	if err := u.Decode(ended(t), budget, packedBatch(t, CodecNone, 1000)); err != nil {
 		t.Errorf("a batch that is not compressed waits for the budget: %v", err)
 	}
 	u.Release()
-	if err := budget.ValidateProduced(ended, small, DefaultLimits()); !errors.Is(err, errFull) || !errors.Is(err, context.Canceled) {
+	if err := budget.ValidateProduced(ended(t), small, DefaultLimits()); !errors.Is(err, errFull) || !errors.Is(err, context.Canceled) {
 		t.Errorf("validated beyond the budget: %v", err)
 	}
 	held[0].Release()
-	if err := budget.ValidateProduced(ended, small, DefaultLimits()); err != nil {
+	if err := budget.ValidateProduced(ended(t), small, DefaultLimits()); err != nil {
 		t.Errorf("validated with room: %v", err)
 	}
-	if err := u.Decode(ended, budget, giant); !errors.Is(err, errFull) {
-		t.Errorf("a giant without room for it: %v", err)
+	if err := u.Decode(ended(t), budget, large); !errors.Is(err, errFull) {
+		t.Errorf("a large batch without room for it: %v", err)
 	}
 	for _, h := range held[1:] {
 		h.Release()
 	}
-	if err := u.Decode(t.Context(), budget, giant); err != nil {
+	checkGivenBack(t, budget)
+}
+
+// TestLargeBatchTakesTheBudget: a batch that unpacks to more than a small share has all the budget, and its
+// memory is not kept.
+func TestLargeBatchTakesTheBudget(t *testing.T) {
+	budget, u := newBudget(), new(Unpacker)
+	small, large := packedBatch(t, CodecZstd, 1000), packedBatch(t, CodecZstd, 6<<20)
+	if err := u.Decode(t.Context(), budget, large); err != nil {
 		t.Fatal(err)
 	}
 	var w Builder
 	w.Replace(&u.Decoded)
 	w.AppendFrom(&u.Decoded, 0)
-	if again, err := w.Build(nil); err != nil || !bytes.Equal(again, giant) {
-		t.Errorf("a giant's encoded record is not there: %v", err)
+	if again, err := w.Build(nil); err != nil || !bytes.Equal(again, large) {
+		t.Errorf("its encoded record is not there: %v", err)
 	}
-	if err := new(Unpacker).Decode(ended, budget, small); !errors.Is(err, errFull) {
-		t.Errorf("beside a giant: %v", err)
+	if err := new(Unpacker).Decode(ended(t), budget, small); !errors.Is(err, errFull) {
+		t.Errorf("beside a large batch: %v", err)
 	}
 	u.Release()
 	if slices.ContainsFunc(u.Records, func(r Record) bool { return r.Value != nil }) {
-		t.Error("a giant's memory is kept")
+		t.Error("a large batch's memory is kept")
 	}
-	if err := budget.ValidateProduced(t.Context(), giant, DefaultLimits()); err != nil {
+	if err := budget.ValidateProduced(t.Context(), large, DefaultLimits()); err != nil {
 		t.Error(err)
 	}
 	limits := DefaultLimits()
 	limits.MaxDecompressedBytes = 1 << 20
-	if err := budget.ValidateProduced(t.Context(), giant, limits); !errors.Is(err, ErrDecompressedTooLarge) {
+	if err := budget.ValidateProduced(t.Context(), large, limits); !errors.Is(err, ErrDecompressedTooLarge) {
 		t.Errorf("over the limit: %v", err)
 	}
-	if !budget.bytes.TryAcquire(budget.most) {
-		t.Error("not everything was given back")
-	}
+	checkGivenBack(t, budget)
 }

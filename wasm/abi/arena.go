@@ -15,7 +15,8 @@ const (
 	maxMessageLen = 1024
 )
 
-// Arena owns the bytes of decoded records. Its slices stay valid until Reset, also when the arena grows. The zero Arena is ready to use. Not safe for concurrent use.
+// Arena owns the bytes of decoded records. Its slices stay valid until Reset, also when the arena grows. The
+// zero Arena is ready to use. Not safe for concurrent use.
 type Arena struct {
 	bytes   []byte // free space is bytes[len:cap]
 	used    int    // bytes copied since Reset

@@ -2,134 +2,20 @@ package engine
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
-	"github.com/wasmill/wasmill/core/record"
-	"github.com/wasmill/wasmill/raftstore/vfs"
 	"github.com/wasmill/wasmill/wasm/abi"
 	"github.com/wasmill/wasmill/wasm/module"
 	"github.com/wasmill/wasmill/wasm/wasmtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// meter is an Observer that keeps totals.
-type meter struct {
-	mu        sync.Mutex
-	calls     int
-	failed    int
-	instances int
-	started   int
-	memory    int64
-	metrics   map[string]int64
-}
-
-func (m *meter) Call(_ string, _ time.Duration, _, _ int, err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.calls++
-	if err != nil {
-		m.failed++
-	}
-}
-
-func (m *meter) Outcome(string, Outcome) {}
-
-func (m *meter) Instances(_ string, delta int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.instances += delta
-	if delta > 0 {
-		m.started += delta
-	}
-}
-
-func (m *meter) Memory(_ string, delta int64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.memory += delta
-}
-
-func (m *meter) GuestMetric(module, name string, delta int64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.metrics == nil {
-		m.metrics = map[string]int64{}
-	}
-	m.metrics[module+"/"+name] += delta
-}
-
-// newEngine returns an engine that is closed, and checked for leaks, at the end of the test.
-func newEngine(t testing.TB, opts Options) (*Engine, *meter) {
-	t.Helper()
-	m := &meter{}
-	opts.Observer = m
-	e, err := New(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := e.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		if m.instances != 0 || m.memory != 0 {
-			t.Errorf("after Close %d instances and %d bytes of memory are left", m.instances, m.memory)
-		}
-	})
-	return e, m
-}
-
-func newPool(t testing.TB, e *Engine, wasm []byte, opts PoolOptions) *Pool {
-	t.Helper()
-	p, err := openPool(e, wasm, opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(p.Close)
-	return p
-}
-
-func openPool(e *Engine, wasm []byte, opts PoolOptions) (*Pool, error) {
-	m, err := e.Compile(context.Background(), wasm)
-	if err != nil {
-		return nil, err
-	}
-	defer m.Release()
-	if opts.Label == "" {
-		opts.Label = "guest@1"
-	}
-	return m.Pool(opts)
-}
-
-func batch(values ...string) *abi.Input {
-	in := &abi.Input{Topic: "t", BaseOffset: -1, BaseTimestamp: 1000}
-	for i, v := range values {
-		in.Records = append(in.Records, record.Record{OffsetDelta: int32(i), Timestamp: 1000, Key: []byte("k"), Value: []byte(v)})
-	}
-	return in
-}
-
-func process(p *Pool, in *abi.Input) (string, error) {
-	actions, err := p.Process(context.Background(), in, &abi.Arena{}, nil)
-	var s strings.Builder
-	for _, a := range actions {
-		fmt.Fprintf(&s, "%v%d ", a.Kind, a.Index)
-	}
-	return strings.TrimSpace(s.String()), err
-}
 
 func TestProcess(t *testing.T) {
 	e, m := newEngine(t, Options{})
@@ -453,114 +339,4 @@ func TestCloseWaitsForCallsAndRefusesNewOnes(t *testing.T) {
 	if m.instances != 0 || p.code.compiled != nil {
 		t.Errorf("%d instances are left, module freed: %v", m.instances, p.code.compiled == nil)
 	}
-}
-
-func TestCompileCache(t *testing.T) {
-	dir := t.TempDir() + "/cache"
-	compile := func() {
-		t.Helper()
-		e, err := New(Options{CacheDir: dir})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer e.Close(context.Background())
-		m, err := e.Compile(t.Context(), wasmtest.Identity())
-		if err != nil {
-			t.Fatal(err)
-		}
-		m.Release()
-	}
-	compile()
-	info, err := os.Stat(dir)
-	if err != nil || info.Mode().Perm() != 0o700 {
-		t.Fatalf("cache directory: %v, %v", info.Mode(), err)
-	}
-	files := cacheFiles(t, dir)
-	if len(files) == 0 {
-		t.Fatal("nothing was cached")
-	}
-	for _, f := range files { // a damaged entry is replaced
-		b, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b[len(b)/2] ^= 0xff
-		if err := os.WriteFile(f, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	compile()
-}
-
-// What is wrong with the cache is not the module's fault.
-func TestCompilesWithoutACacheThatFails(t *testing.T) {
-	dir := t.TempDir()
-	e, _ := newEngine(t, Options{CacheDir: dir})
-	wasm := wasmtest.Identity()
-	if err := os.WriteFile(fmt.Sprintf("%s/%x", dir, sha256.Sum256(wasm)), []byte("not a directory"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := process(newPool(t, e, wasm, PoolOptions{}), batch("a")); err != nil || got != "keep0" {
-		t.Errorf("got %q, %v", got, err)
-	}
-}
-
-// TestCacheKeepsToItsFileSystem: an injected file system sees the directory made and cleaned up, and where
-// the operating system does not see it nothing is written beside it.
-func TestCacheKeepsToItsFileSystem(t *testing.T) {
-	var ops []string
-	fsys := vfs.NewFaulty(vfs.OS(), func(op vfs.Op) error {
-		ops = append(ops, string(op.Kind))
-		return nil
-	})
-	dir := t.TempDir() + "/cache"
-	e, _ := newEngine(t, Options{CacheDir: dir, FS: fsys})
-	wasm := wasmtest.Identity()
-	entry := fmt.Sprintf("%s/%x", dir, sha256.Sum256(wasm))
-	if err := os.WriteFile(entry, []byte("not a directory"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	newPool(t, e, wasm, PoolOptions{})
-	if want := []string{"mkdir-all", "stat", "remove-all"}; !slices.Equal(ops, want) {
-		t.Errorf("operations %q, want %q", ops, want)
-	}
-	if _, err := os.Stat(entry); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the damaged entry is still there: %v", err)
-	}
-
-	dir = t.TempDir() + "/cache"
-	if err := os.Mkdir(dir, 0o755); err != nil { // another directory of the same name
-		t.Fatal(err)
-	}
-	memory := vfs.NewMem()
-	e, _ = newEngine(t, Options{CacheDir: dir, FS: memory})
-	newPool(t, e, wasm, PoolOptions{})
-	if files := cacheFiles(t, dir); len(files) > 0 {
-		t.Errorf("written past the file system: %q", files)
-	}
-	refused := errors.New("refused")
-	if _, err := New(Options{CacheDir: dir, FS: vfs.NewFaulty(memory, vfs.FailAt(1, refused))}); !errors.Is(err, refused) {
-		t.Errorf("New when the directory cannot be made: %v", err)
-	}
-}
-
-func cacheFiles(t *testing.T, dir string) []string {
-	t.Helper()
-	var files []string
-	var walk func(string)
-	walk = func(d string) {
-		entries, err := os.ReadDir(d)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, e := range entries {
-			if name := d + "/" + e.Name(); e.IsDir() {
-				walk(name)
-			} else {
-				files = append(files, name)
-			}
-		}
-	}
-	walk(dir)
-	return files
 }

@@ -2,14 +2,11 @@ package pipeline
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -20,121 +17,6 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// shelf is a ModuleSource in memory.
-type shelf map[string][]byte
-
-func (s shelf) Get(_ context.Context, hash string) ([]byte, error) {
-	if wasm, ok := s[hash]; ok {
-		return wasm, nil
-	}
-	return nil, fmt.Errorf("no module %s", hash)
-}
-
-func (s shelf) put(wasm []byte) string {
-	sum := sha256.Sum256(wasm)
-	hash := hex.EncodeToString(sum[:])
-	s[hash] = wasm
-	return hash
-}
-
-type fixture struct {
-	engine *engine.Engine
-	shelf  shelf
-	clock  *clock
-}
-
-// clock is set by hand.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
-func newFixture(t testing.TB, observer engine.Observer) *fixture {
-	t.Helper()
-	e, err := engine.New(engine.Options{Observer: observer})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := e.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	return &fixture{engine: e, shelf: shelf{}, clock: &clock{now: time.Unix(1_700_000_000, 0)}}
-}
-
-// commands makes n stages that obey byte 0, 1, ... of each value.
-func (f *fixture) commands(n int, policy abi.OnError) []StageSpec {
-	stages := make([]StageSpec, n)
-	for i := range stages {
-		stages[i] = StageSpec{Module: fmt.Sprintf("stage%d", i), Version: 1, Hash: f.shelf.put(wasmtest.Commands(i)), OnError: policy}
-		if policy == abi.OnErrorDeadLetter {
-			stages[i].DeadLetterTopic = "dead"
-		}
-	}
-	return stages
-}
-
-func (f *fixture) compile(t testing.TB, place abi.Place, stages ...StageSpec) *Pipeline {
-	t.Helper()
-	p, err := Compile(context.Background(), f.engine, f.shelf, Spec{Name: "test", Version: 3, Place: place, Stages: stages, Now: f.clock.Now})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(p.Close)
-	return p
-}
-
-func input(values ...string) Input {
-	in := Input{Topic: "t", BaseOffset: -1}
-	for i, v := range values {
-		in.Records = append(in.Records, record.Record{OffsetDelta: int32(i), Timestamp: 5, Key: []byte("k"), Value: []byte(v)})
-	}
-	return in
-}
-
-func mustRun(t testing.TB, p *Pipeline, in Input) *Result {
-	t.Helper()
-	out := &Result{}
-	if err := p.Run(context.Background(), in, out); err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
-
-// show writes a result in one line: verdicts, own records and routed ones as source:value.
-func show(r *Result) string {
-	var s strings.Builder
-	for _, v := range r.Verdicts {
-		s.WriteString(v.Kind.String()[:2] + " ")
-	}
-	s.WriteString("|")
-	for _, e := range r.Own {
-		extra := ""
-		if e.Extra {
-			extra = "+"
-		}
-		fmt.Fprintf(&s, " %d%s:%s", e.Source, extra, e.Value)
-	}
-	s.WriteString(" |")
-	for _, e := range r.Routed {
-		fmt.Fprintf(&s, " %d:%s>%s/%d", e.Source, e.Value, e.Topic, e.Partition)
-	}
-	return s.String()
-}
 
 func TestOneStage(t *testing.T) {
 	f := newFixture(t, nil)
@@ -311,120 +193,6 @@ func TestCallsAreSplitBySize(t *testing.T) {
 	}
 	if want := 8 + 1; calls.calls != want || calls.largest > 2<<20 {
 		t.Errorf("%d calls of at most %d bytes, want %d", calls.calls, calls.largest, want)
-	}
-}
-
-// counter is an Observer that counts calls.
-type counter struct {
-	engine.NoObserver
-	mu            sync.Mutex
-	calls, failed int
-	largest       int
-	started       int
-	outcome       engine.Outcome
-}
-
-func (c *counter) Call(_ string, _ time.Duration, _, bytes int, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.calls++
-	c.largest = max(c.largest, bytes)
-	if err != nil {
-		c.failed++
-	}
-}
-
-func (c *counter) Instances(_ string, delta int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.started += max(delta, 0)
-}
-
-func (c *counter) Outcome(_ string, o engine.Outcome) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.outcome = o
-}
-
-func TestBisectionFindsFailingRecordsOnFreshInstances(t *testing.T) {
-	calls := &counter{}
-	f := newFixture(t, calls)
-	p := f.compile(t, abi.PlaceWrite, f.commands(1, abi.OnErrorDrop)...)
-	values := make([]string, 64)
-	for i := range values {
-		values[i] = "k"
-	}
-	values[17], values[18], values[62] = "t", "b", "o"
-	r := mustRun(t, p, input(values...))
-	for i, v := range r.Verdicts {
-		if failing := i == 17 || i == 18 || i == 62; (v.Kind == Dropped) != failing {
-			t.Errorf("record %d is %v", i, v.Kind)
-		}
-	}
-	if calls.started != calls.failed+1 {
-		t.Errorf("%d instances for %d failed calls: an instance was used again after a failure", calls.started, calls.failed)
-	}
-	want := engine.Outcome{In: 64, Kept: 61, Dropped: 3, Failed: 3}
-	if calls.outcome != want {
-		t.Errorf("outcome %+v, want %+v", calls.outcome, want)
-	}
-}
-
-func TestBreakerPausesAModuleThatKeepsFailing(t *testing.T) {
-	calls := &counter{}
-	f := newFixture(t, calls)
-	p := f.compile(t, abi.PlaceWrite, f.commands(1, abi.OnErrorSkip)...)
-	bad := make([]string, 100)
-	for i := range bad {
-		bad[i] = "t"
-	}
-	r := mustRun(t, p, input(bad...))
-	if n := calls.failed; n > 60 {
-		t.Errorf("%d calls failed before the pause", n)
-	}
-	if m := r.Verdicts[99].Message; !strings.Contains(m, "is paused until") || !strings.Contains(m, "unreachable") {
-		t.Errorf("the last record's message is %q", m)
-	}
-	if len(r.Own) != 100 {
-		t.Errorf("%d records passed, on_error is skip", len(r.Own))
-	}
-	pauses := func() time.Duration { // how long the stage is paused from now on
-		before := calls.calls
-		var d time.Duration
-		for ; calls.calls == before && d < 5*time.Minute; d += time.Second {
-			f.clock.advance(time.Second)
-			mustRun(t, p, input("t"))
-		}
-		return d
-	}
-	for _, want := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
-		if got := pauses(); got != want*time.Second {
-			t.Errorf("paused for %v, want %v", got, want*time.Second)
-		}
-	}
-	f.clock.advance(time.Minute)
-	before := calls.calls
-	mustRun(t, p, input("k"))
-	for range breakerThreshold - 1 {
-		mustRun(t, p, input("t"))
-	}
-	mustRun(t, p, input("k"))
-	if got := calls.calls - before; got != breakerThreshold+1 {
-		t.Errorf("%d calls after the pause, want %d: one success closes the breaker", got, breakerThreshold+1)
-	}
-}
-
-func TestBreakerTripsWhenOneBatchHasTooManyFailures(t *testing.T) {
-	calls := &counter{}
-	f := newFixture(t, calls)
-	p := f.compile(t, abi.PlaceWrite, f.commands(1, abi.OnErrorDrop)...)
-	values := make([]string, 1000)
-	for i := range values {
-		values[i] = []string{"k", "t"}[i%2]
-	}
-	mustRun(t, p, input(values...))
-	if calls.failed > 4*maxRunFailed {
-		t.Errorf("%d failed calls for one batch", calls.failed)
 	}
 }
 

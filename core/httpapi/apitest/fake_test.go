@@ -5,21 +5,14 @@ import (
 
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/core/record/recordtest"
 )
 
 // The checks of releases must be able to fail: what was released is no batch any more, what was not
 // is counted.
 func TestFakeNoticesReleases(t *testing.T) {
 	m := NewFake()
-	batch := func() []byte {
-		var b record.Builder
-		b.Append(record.Record{Value: []byte("v")})
-		raw, err := b.Build(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return raw
-	}
+	batch := func() []byte { return recordtest.Batch(t, "v") }
 	raw := batch()
 	early := m.lend([]broker.FetchedPartition{{Batches: raw}})
 	m.lend([]broker.FetchedPartition{{Batches: batch()}})
