@@ -45,7 +45,7 @@ var layers = map[string][]string{
 	"core/metadata":   {"core/errcode", "wasm/abi"}, // the rules for stages and names
 	"core/replica":    with(leaves, "raftstore"),
 	"core/controller": with(leaves, "raftstore", "core/metadata", "core/replica"),
-	"core/partition":  with(leaves, "core/admission", "raftstore"),
+	"core/partition":  with(leaves, "core/admission", "raftstore", "core/replica"),
 	"core/transform":  with(leaves, "wasm", "core/metadata"),
 	"core/derive":     with(leaves, "wasm", "core/metadata", "core/partition", "core/transform"),
 	"core/broker":     with(leaves, "core/admission", "core/api", "raftstore", "wasm", "core/datadir", "core/metadata", "core/controller", "core/partition", "core/transform", "core/derive"),
@@ -72,7 +72,7 @@ var layers = map[string][]string{
 }
 
 // kits help tests; nothing that is shipped imports them.
-var kits = []string{"core/httpapi/apitest", "core/record/recordtest", "raftstore/vfs/vfstest", "sdk/conformance", "sdk/go/wasmilltest", "wasm/wasmtest"}
+var kits = []string{"core/httpapi/apitest", "core/record/recordtest", "core/replica/replicatest", "raftstore/vfs/vfstest", "sdk/conformance", "sdk/go/wasmilltest", "wasm/wasmtest"}
 
 // inTests is what the tests of a layer may import besides what the layer itself can reach: guests are
 // tried out in the engine that will run them, and groups run over the stores.

@@ -147,7 +147,7 @@ func (b *Broker) openStores() (err error) {
 	o := b.opts
 	b.opener = &opener{
 		id: b.id, fs: o.FS, dir: b.dir, logger: b.logger, observer: o.Observer, rolled: make(chan struct{}, 1),
-		appends: o.Admission.Appends,
+		appends: o.Admission.Appends, transport: b.transport,
 	}
 	if b.stable, err = stable.Open(o.FS, b.dir.Stable()); err != nil {
 		return err
@@ -167,11 +167,14 @@ func (b *Broker) openStores() (err error) {
 	return err
 }
 
+// transport is that of every Raft group: each has one voter, this broker.
+func (b *Broker) transport(string) group.Transport { return transport.NewLocal(b.id) }
+
 // openMetadata opens the metadata group and waits until its image is the newest.
 func (b *Broker) openMetadata(ctx context.Context) (err error) {
 	b.meta, err = controller.Open(controller.Options{
 		Dir: b.dir.Metadata(), FS: b.opts.FS, ID: b.id, Stable: b.stable.Group(controller.GroupName),
-		Transport: func(string) group.Transport { return transport.NewLocal(b.id) }, Logger: b.logger,
+		Transport: b.transport, Logger: b.logger,
 	})
 	if err != nil {
 		return err

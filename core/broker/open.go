@@ -14,6 +14,7 @@ import (
 	"github.com/wasmill/wasmill/core/datadir"
 	"github.com/wasmill/wasmill/core/metadata"
 	"github.com/wasmill/wasmill/core/partition"
+	"github.com/wasmill/wasmill/raftstore/group"
 	"github.com/wasmill/wasmill/raftstore/log"
 	"github.com/wasmill/wasmill/raftstore/stable"
 	"github.com/wasmill/wasmill/raftstore/vfs"
@@ -28,15 +29,16 @@ const (
 
 // opener opens and removes the partitions of this broker.
 type opener struct {
-	id       raft.ServerID
-	fs       vfs.FS
-	dir      *datadir.Dir
-	stable   *stable.Store
-	recycler *log.Recycler // may be nil
-	logger   *slog.Logger
-	observer Observer
-	appends  *admission.Budget
-	rolled   chan struct{} // gets an element when some partition sealed a segment; holds one
+	id        raft.ServerID
+	fs        vfs.FS
+	dir       *datadir.Dir
+	stable    *stable.Store
+	recycler  *log.Recycler // may be nil
+	logger    *slog.Logger
+	observer  Observer
+	appends   *admission.Budget
+	transport func(group string) group.Transport
+	rolled    chan struct{} // gets an element when some partition sealed a segment; holds one
 }
 
 // openMissing opens the partitions of a topic that have no place, or could not be opened before, each whatever
@@ -63,10 +65,11 @@ func (o *opener) openMissing(ctx context.Context, t *topic, c metadata.TopicConf
 // open opens a partition and waits until it serves.
 func (o *opener) open(ctx context.Context, t *topic, number int32, c metadata.TopicConfig) place {
 	at := place{name: t.name + "/" + strconv.Itoa(int(number))}
-	group := datadir.GroupName(uint64(t.id), number)
+	name := datadir.GroupName(uint64(t.id), number)
 	p, err := partition.Open(partition.Options{
-		Name: at.name, Group: group, FS: o.fs, Dir: o.dir.Partition(t.dirTopic(), number), ID: o.id,
-		Stable: o.stable.Group(group), Recycler: o.recycler, Config: partitionConfig(c), Logger: o.logger,
+		Name: at.name, Group: name, FS: o.fs, Dir: o.dir.Partition(t.dirTopic(), number), ID: o.id,
+		Stable: o.stable.Group(name), Transport: o.transport, Recycler: o.recycler,
+		Config: partitionConfig(c), Logger: o.logger,
 		Observer: o.observer.Log(t.name, number), OnRoll: o.onRoll, Appends: o.appends,
 	})
 	switch {

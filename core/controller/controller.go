@@ -43,7 +43,7 @@ func Open(o Options) (*Controller, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	o.setDefaults()
+	o = o.withDefaults()
 	c := &Controller{options: o, machine: newMachine(o.Logger, o.SnapshotEvery), stop: make(chan struct{})}
 	c.close = sync.OnceValue(c.shutdown)
 	if err := c.open(); err != nil {

@@ -37,7 +37,7 @@ type Options struct {
 }
 
 // Validate reports everything that is missing.
-func (o *Options) Validate() error {
+func (o Options) Validate() error {
 	var errs []error
 	require := func(ok bool, name string) {
 		if !ok {
@@ -52,7 +52,7 @@ func (o *Options) Validate() error {
 	return errors.Join(errs...)
 }
 
-func (o *Options) setDefaults() {
+func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -62,4 +62,5 @@ func (o *Options) setDefaults() {
 	if o.SnapshotEvery == 0 {
 		o.SnapshotEvery = 1024
 	}
+	return o
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/core/replica"
 )
 
 // What is pending counts for sequence checks as if it were written: an idempotent producer sends its next
@@ -24,11 +25,22 @@ import (
 // Checked in the overlap, A is in the state and pending too. What is settled is therefore not taken for
 // pending (duplicateOfLocked, pendingOfLocked), and what the state has already does not count either, as
 // it may be applied while its future is still to be answered.
+//
+// When the leadership changes, appends may still be pending that were proposed under the last one. Their
+// outcome is decided before this replica is ready again: what was committed is applied by then, and all
+// else never will be. So they count no longer, although their goroutines may not have run since:
+//
+//	leadership 1                    leadership 2
+//	A (sequence 0) is proposed
+//	ends: A's future is answered
+//	with LEADERSHIP LOST            ready; the state has no A
+//	                                B (sequence 1) is checked: it must not follow A, which is lost
+//	A's request wakes up
 
 // duplicateOfLocked finds a pending append that carries the same batch or one of the same positions.
-func (p *Partition) duplicateOfLocked(a *pendingAppend) *pendingAppend {
+func (p *Partition) duplicateOfLocked(l replica.Leadership, a *pendingAppend) *pendingAppend {
 	for _, position := range a.positions {
-		if d := p.pendingPositions[position.Origin]; d != nil && !d.proposal.settled() {
+		if d := p.pendingPositions[position.Origin]; d != nil && !d.proposal.over(l) {
 			return d
 		}
 	}
@@ -36,7 +48,7 @@ func (p *Partition) duplicateOfLocked(a *pendingAppend) *pendingAppend {
 		return nil
 	}
 	for _, d := range p.pending[a.seq.id] {
-		if d.seq == a.seq && !d.proposal.settled() {
+		if d.seq == a.seq && !d.proposal.over(l) {
 			return d
 		}
 	}
@@ -46,9 +58,9 @@ func (p *Partition) duplicateOfLocked(a *pendingAppend) *pendingAppend {
 // pendingOfLocked is a producer's appends that are still to be written, without those whose outcome is
 // known or which the state has already: answers come back in any order, and only what is not in the
 // state decides what may come after it.
-func (p *Partition) pendingOfLocked(id int64, known *producer) []*pendingAppend {
+func (p *Partition) pendingOfLocked(l replica.Leadership, id int64, known *producer) []*pendingAppend {
 	return slices.DeleteFunc(slices.Clone(p.pending[id]), func(a *pendingAppend) bool {
-		if a.proposal.settled() {
+		if a.proposal.over(l) {
 			return true
 		}
 		if known == nil {
@@ -60,7 +72,7 @@ func (p *Partition) pendingOfLocked(id int64, known *producer) []*pendingAppend 
 }
 
 // admitLocked checks positions and sequences against what is written and what is pending.
-func (p *Partition) admitLocked(a *pendingAppend) (Appended, error) {
+func (p *Partition) admitLocked(l replica.Leadership, a *pendingAppend) (Appended, error) {
 	p.stateMu.RLock()
 	defer p.stateMu.RUnlock()
 	if p.allReached(a.positions) {
@@ -78,11 +90,11 @@ func (p *Partition) admitLocked(a *pendingAppend) (Appended, error) {
 	if verdict == admitDuplicate {
 		return Appended{BaseOffset: offset, Duplicate: true}, nil
 	}
-	if pending := p.pendingOfLocked(a.seq.id, known); len(pending) > 0 && verdict != refuseForgotten {
+	if pending := p.pendingOfLocked(l, a.seq.id, known); len(pending) > 0 && verdict != refuseForgotten {
 		last := pending[len(pending)-1].seq
 		verdict, expected = checkAfter(last, a.seq), nextSequence(last.last)
 	}
-	return Appended{}, p.refusal(verdict, a.seq, expected)
+	return Appended{}, p.sequenceError(verdict, a.seq, expected)
 }
 
 // Peek is what Append would answer to an idempotent producer's batch, without writing anything: where the
@@ -96,10 +108,14 @@ func (p *Partition) Peek(b record.Batch) (Appended, error) {
 	a := &pendingAppend{seq: sequenceOf(b)}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.duplicateOfLocked(a) != nil {
+	leadership, err := p.lead(p.ops.append)
+	if err != nil {
+		return Appended{}, err
+	}
+	if p.duplicateOfLocked(leadership, a) != nil {
 		return Appended{}, nil // Append waits for the pending one's outcome
 	}
-	return p.admitLocked(a)
+	return p.admitLocked(leadership, a)
 }
 
 // checkAfter decides whether s may follow last, which is pending.
@@ -124,18 +140,18 @@ func (p *Partition) allReached(positions []Position) bool {
 	return len(positions) > 0
 }
 
-func (p *Partition) refusal(v sequenceVerdict, s sequenced, expected int32) error {
+func (p *Partition) sequenceError(v sequenceVerdict, s sequenced, expected int32) error {
 	var e *errcode.Error
 	switch v {
 	case refuseStale:
 		e = errcode.New(errcode.InvalidProducerEpoch,
-			"append %s: producer %d has epoch %d no longer; stop this producer, a newer one has taken its place", p.name, s.id, s.epoch)
+			"%s: producer %d has epoch %d no longer; stop this producer, a newer one has taken its place", p.ops.append, s.id, s.epoch)
 	case refuseGap:
 		e = errcode.New(errcode.OutOfOrderSequence,
-			"append %s: producer %d sent sequence %d where %d comes next; send the missing batches first", p.name, s.id, s.first, expected)
+			"%s: producer %d sent sequence %d where %d comes next; send the missing batches first", p.ops.append, s.id, s.first, expected)
 	case refuseForgotten:
 		e = errcode.New(errcode.DuplicateSequence,
-			"append %s: producer %d wrote sequence %d before, too long ago to tell its offset; go on with %d", p.name, s.id, s.first, expected)
+			"%s: producer %d wrote sequence %d before, too long ago to tell its offset; go on with %d", p.ops.append, s.id, s.first, expected)
 	default:
 		return nil
 	}

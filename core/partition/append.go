@@ -2,21 +2,16 @@ package partition
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
-	"github.com/hashicorp/raft"
-
 	"github.com/wasmill/wasmill/core/admission"
-	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/record"
-	"github.com/wasmill/wasmill/raftstore/log"
+	"github.com/wasmill/wasmill/core/replica"
 )
 
 const (
 	// maxOutstanding bounds the bytes of a partition's entries that Raft has not yet answered for.
-	// Every request weighs at least minWeight, so that the entries stay below half of raft's
-	// MaxAppendEntries: more would leave a rest behind that waits for CommitTimeout.
+	// Every request weighs at least minWeight, so that there are no more entries than a replica takes.
 	maxOutstanding = 16 << 20
 	minWeight      = maxOutstanding / 512
 
@@ -46,16 +41,25 @@ type Appended struct {
 
 // proposal is one Raft entry and the requests that share it.
 type proposal struct {
-	data   []byte
-	ext    []byte
-	shared bool // by several requests: data is the proposal's own copy
-	future raft.ApplyFuture
-	done   chan struct{} // closed when err is set
-	err    error
+	data       []byte
+	ext        []byte
+	leadership replica.Leadership // under which its requests were checked
+	shared     bool               // by several requests: data is the proposal's own copy
+	future     replica.Future     // once it was proposed and taken
+	done       chan struct{}      // closed when err is set for good
+	err        error
 }
 
-// settled reports whether the proposal's outcome is known.
-func (pr *proposal) settled() bool {
+func newProposal(l replica.Leadership, data, ext []byte) *proposal {
+	return &proposal{data: data, ext: ext, leadership: l, done: make(chan struct{})}
+}
+
+// over reports whether the proposal's outcome is known, or that of every proposal of its leadership is in
+// the state: see admit.go.
+func (pr *proposal) over(now replica.Leadership) bool {
+	if pr.leadership != now {
+		return true
+	}
 	select {
 	case <-pr.done:
 		return true
@@ -89,14 +93,14 @@ func newAppender(appends *admission.Budget) appender {
 // NOT_LEADER_OR_FOLLOWER, SHUTTING_DOWN and those of producer sequences. ctx bounds the wait for a
 // turn; an entry that Raft has is waited for whatever ctx says, as its bytes are in use.
 func (p *Partition) Append(ctx context.Context, a Append) (Appended, error) {
-	if err := p.enter(); err != nil {
-		return Appended{}, err
+	if s, entered := p.life.enter(); !entered {
+		return Appended{}, p.refusal(p.ops.append, s)
 	}
-	defer p.inflight.Done()
+	defer p.life.work.Done()
 
 	weight := p.appender.budget.Clip(int64(max(len(a.Data), minWeight)))
 	if err := p.appender.budget.Acquire(ctx, weight); err != nil {
-		return Appended{}, fmt.Errorf("append %s: %w", p.name, err)
+		return Appended{}, fmt.Errorf("%s: %w", p.ops.append, err)
 	}
 	defer p.appender.budget.Release(weight)
 
@@ -105,7 +109,7 @@ func (p *Partition) Append(ctx context.Context, a Append) (Appended, error) {
 	}
 	size := len(a.Data) + len(pending.ext)
 	if err := p.log.Reserve(size); err != nil {
-		return Appended{}, p.storageError("reserve", err)
+		return Appended{}, p.replica.Error(p.ops.append, err)
 	}
 	defer p.log.Release(size)
 	if len(a.Data) > 0 {
@@ -126,44 +130,38 @@ func (p *Partition) Append(ctx context.Context, a Append) (Appended, error) {
 	return p.await(pending, len(a.Data) > 0)
 }
 
-// enter counts a request in, unless the partition takes none.
-func (p *Partition) enter() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case p.closing:
-		return p.leaving("append")
-	case p.failure != nil:
-		return p.failure
-	}
-	p.inflight.Add(1)
-	return nil
-}
-
-// submit checks sequences and positions and hands the request to Raft, all under the lock: the order of
-// checks is the order of entries. It returns the proposal of a pending request that this one repeats, or
-// an outcome that is known already, or neither: then pending.proposal is set.
+// submit checks sequences and positions and hands the request to the replica, all under the lock: the order
+// of checks is the order of entries. It returns the proposal of a pending request that this one repeats,
+// or an outcome that is known already, or neither: then pending.proposal is set.
 func (p *Partition) submit(pending *pendingAppend, a Append) (*proposal, Appended, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if d := p.duplicateOfLocked(pending); d != nil {
+	leadership, err := p.lead(p.ops.append)
+	if err != nil {
+		return nil, Appended{}, err
+	}
+	if d := p.duplicateOfLocked(leadership, pending); d != nil {
 		return d.proposal, Appended{}, nil
 	}
-	if done, err := p.admitLocked(pending); err != nil || done.Duplicate {
+	if done, err := p.admitLocked(leadership, pending); err != nil || done.Duplicate {
 		return nil, done, err
+	}
+	if p.open != nil && p.open.leadership != leadership {
+		p.proposeOpenLocked() // which refuses it
 	}
 	small := len(a.Data) > 0 && len(a.Data) <= coalesceBelow && len(a.Positions) == 0
 	switch {
 	case small && p.open != nil:
 		p.joinLocked(pending, a.Data)
-	case small && p.outstanding > 0:
-		p.open = &proposal{shared: true, done: make(chan struct{})}
+	case small && p.replica.Pending() > 0:
+		p.open = newProposal(leadership, nil, nil)
+		p.open.shared = true
+		shared := p.open
+		p.life.work.Go(func() { p.runShared(shared) }) // this request is counted in: nobody is done waiting
 		p.joinLocked(pending, a.Data)
-		p.inflight.Add(1)
-		go p.runShared(p.open)
 	default:
 		p.proposeOpenLocked() // earlier requests go first
-		pending.proposal = &proposal{data: a.Data, ext: pending.ext, done: make(chan struct{})}
+		pending.proposal = newProposal(leadership, a.Data, pending.ext)
 		p.proposeLocked(pending.proposal)
 	}
 	p.trackLocked(pending)
@@ -180,7 +178,7 @@ func (p *Partition) joinLocked(pending *pendingAppend, data []byte) {
 	}
 }
 
-// proposeOpenLocked closes the open proposal, if there is one, and hands it to Raft.
+// proposeOpenLocked closes the open proposal, if there is one, and hands it to the replica.
 func (p *Partition) proposeOpenLocked() {
 	if open := p.open; open != nil {
 		p.open = nil
@@ -188,16 +186,14 @@ func (p *Partition) proposeOpenLocked() {
 	}
 }
 
-// proposeLocked never blocks: the budget keeps the entries below the capacity of raft's queue.
+// proposeLocked hands a proposal to the replica, which takes it or refuses it at once.
 func (p *Partition) proposeLocked(pr *proposal) {
-	p.outstanding++
-	pr.future = p.raft.ApplyLog(raft.Log{Data: pr.data, Extensions: pr.ext}, 0)
+	pr.future, pr.err = p.replica.Propose(pr.leadership, replica.Proposal{Op: p.ops.append, Data: pr.data, Extensions: pr.ext})
 }
 
 // runShared sees a shared proposal through: it lets requests join until a slot is free, then proposes it,
 // unless a larger request has already done so, and waits for the outcome.
 func (p *Partition) runShared(pr *proposal) {
-	defer p.inflight.Done()
 	p.appender.slots <- struct{}{}
 	defer func() { <-p.appender.slots }()
 	p.mu.Lock()
@@ -208,12 +204,11 @@ func (p *Partition) runShared(pr *proposal) {
 	p.settle(pr)
 }
 
-// settle waits for Raft's answer and publishes it.
+// settle waits for the outcome of a proposal and publishes it.
 func (p *Partition) settle(pr *proposal) {
-	pr.err = pr.future.Error()
-	p.mu.Lock()
-	p.outstanding--
-	p.mu.Unlock()
+	if pr.err == nil {
+		_, pr.err = pr.future.Wait()
+	}
 	close(pr.done)
 }
 
@@ -227,41 +222,10 @@ func (p *Partition) await(pending *pendingAppend, hasData bool) (Appended, error
 	}
 	p.untrack(pending)
 	if pr.err != nil {
-		return Appended{}, p.raftError(pr.err)
+		return Appended{}, pr.err
 	}
 	if !hasData {
 		return Appended{BaseOffset: -1}, nil
 	}
 	return Appended{BaseOffset: record.Batch(pr.data[pending.start:]).BaseOffset()}, nil
-}
-
-// raftError translates Raft's refusals.
-func (p *Partition) raftError(err error) error {
-	switch {
-	case p.log.Failed() != nil, errors.Is(err, log.ErrDiskFull):
-		return p.storageError("append", err)
-	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipLost),
-		errors.Is(err, raft.ErrLeadershipTransferInProgress):
-		return errcode.New(errcode.NotLeaderOrFollower,
-			"append %s: this broker does not lead the partition just now; retry: %w", p.name, err)
-	case errors.Is(err, raft.ErrRaftShutdown):
-		return errcode.New(errcode.ShuttingDown, "append %s: the partition is closing; retry: %w", p.name, err)
-	}
-	return fmt.Errorf("append %s: %w", p.name, err)
-}
-
-// storageError tells a full disk, which passes, from a failed one, which does not.
-func (p *Partition) storageError(op string, err error) error {
-	if errors.Is(err, log.ErrDiskFull) {
-		return errcode.New(errcode.DiskFull,
-			"%s %s: the disk is full; reads go on, free space or lower retention.bytes and retry: %w", op, p.name, err).
-			With("retry_after_ms", 1000)
-	}
-	if p.log.Failed() != nil {
-		p.fail(err)
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		return p.failure
-	}
-	return errcode.New(errcode.StorageFailed, "%s %s: %w", op, p.name, err)
 }

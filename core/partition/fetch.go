@@ -36,10 +36,10 @@ type Fetched struct {
 func (p *Partition) Fetch(dst []byte, offset int64, maxBytes int) (Fetched, error) {
 	b := p.Bounds()
 	f := Fetched{Batches: dst, Bounds: b, Next: offset}
-	if err := p.beginRead(); err != nil {
-		return f, err
+	if !p.life.beginRead() {
+		return f, p.refusal("fetch "+p.name, p.life.now())
 	}
-	defer p.readMu.RUnlock()
+	defer p.life.readers.RUnlock()
 	if offset < b.LogStart || offset > b.HighWatermark {
 		return f, p.outOfRange(offset, b)
 	}
@@ -62,24 +62,6 @@ func (p *Partition) Fetch(dst []byte, offset int64, maxBytes int) (Fetched, erro
 		f.Next = batch.NextOffset()
 	}
 	return f, nil
-}
-
-// beginRead lets a reader at the log, to be ended with readMu.RUnlock. It must not be nested: a Close that
-// waits in between would stop both.
-func (p *Partition) beginRead() error {
-	p.readMu.RLock()
-	if err := p.gone; err != nil {
-		p.readMu.RUnlock()
-		return err
-	}
-	return nil
-}
-
-// endReads waits for the readers and turns away those that come later.
-func (p *Partition) endReads() {
-	p.readMu.Lock()
-	defer p.readMu.Unlock()
-	p.gone = p.leaving("fetch")
 }
 
 func (p *Partition) outOfRange(offset int64, b Bounds) error {
@@ -105,7 +87,8 @@ func (p *Partition) readError(offset int64, err error) error {
 func (p *Partition) Advanced(offset int64) <-chan struct{} {
 	p.waitMu.Lock()
 	defer p.waitMu.Unlock()
-	if p.highWatermark.Load() > offset || p.ended {
+	// A state that changes after this look is followed by endWaits, which takes waitMu.
+	if p.highWatermark.Load() > offset || p.life.now() >= closing {
 		return closedChannel
 	}
 	if p.advanced == nil {
@@ -133,11 +116,10 @@ func (p *Partition) publish(next, start int64) {
 	}
 }
 
-// endWaits wakes all waiters for good.
+// endWaits wakes all waiters when the partition has begun to end; none come after that.
 func (p *Partition) endWaits() {
 	p.waitMu.Lock()
 	defer p.waitMu.Unlock()
-	p.ended = true
 	if p.advanced != nil {
 		close(p.advanced)
 		p.advanced = nil
@@ -189,10 +171,10 @@ func (p *Partition) OffsetForTime(ctx context.Context, t time.Time) (int64, erro
 }
 
 func (p *Partition) lookUpTime(ms int64) (int64, bool, error) {
-	if err := p.beginRead(); err != nil {
-		return 0, false, err
+	if !p.life.beginRead() {
+		return 0, false, p.refusal("fetch "+p.name, p.life.now())
 	}
-	defer p.readMu.RUnlock()
+	defer p.life.readers.RUnlock()
 	at, ok, err := p.log.OffsetForTime(ms)
 	if err != nil {
 		return 0, false, p.readError(at, err)

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/hashicorp/raft"
-
 	"github.com/wasmill/wasmill/raftstore/log"
 )
 
@@ -14,40 +12,23 @@ import (
 func (p *Partition) Rolled() bool { return p.rolled.Load() }
 
 // Maintain does what a partition needs now and then: a snapshot, so that a restart reads the tail and
-// not the log, and retention. Not safe for concurrent use with itself.
+// not the log, and retention. On a replica that does not lead it moves no log start, but follows the one
+// that the leader has set. Not safe for concurrent use with itself.
 func (p *Partition) Maintain(now time.Time) error {
 	p.rolled.Store(false)
-	if p.Failure() != nil || p.ending() {
+	if p.life.now() != serving {
 		return nil
 	}
 	err := p.trim(now)
 	if err == nil {
 		// On a full disk, dropping what the older snapshots do not need makes room for the new one, and
 		// must not wait for it.
-		err = errors.Join(p.dropSegments(now), p.Snapshot(), p.dropSegments(now))
+		err = errors.Join(p.dropSegments(now), p.replica.Snapshot(), p.dropSegments(now))
 	}
-	if p.ending() {
-		return nil // it was closed under us: whatever went wrong does not matter
+	if p.life.now() >= closing {
+		return nil // it was closed meanwhile: whatever went wrong does not matter
 	}
 	return err
-}
-
-func (p *Partition) ending() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.closing
-}
-
-// Snapshot makes the state durable if it moved since the last one.
-func (p *Partition) Snapshot() error {
-	if index, _, ok := p.snaps.Newest(); ok && index >= p.raft.AppliedIndex() {
-		return nil
-	}
-	err := p.raft.Snapshot().Error()
-	if err == nil || errors.Is(err, raft.ErrNothingNewToSnapshot) {
-		return nil
-	}
-	return fmt.Errorf("snapshot %s: %w", p.name, err)
 }
 
 // trim proposes a new log start offset when retention has given up the oldest segments. The offset is
@@ -59,23 +40,25 @@ func (p *Partition) trim(now time.Time) error {
 		MaxBytes: max(c.RetentionBytes, 0), MaxAge: max(c.RetentionAge, 0), Now: now,
 	})
 	to = min(to, p.highWatermark.Load())
-	if to <= p.logStart.Load() {
+	if to <= p.logStart.Load() || !p.Leads() {
 		return nil
 	}
-	if err := p.enter(); err != nil {
+	if s, entered := p.life.enter(); !entered {
+		return p.refusal(p.ops.trim, s)
+	}
+	defer p.life.work.Done()
+	p.mu.Lock()
+	leadership, err := p.lead(p.ops.trim)
+	if err != nil {
+		p.mu.Unlock()
 		return err
 	}
-	defer p.inflight.Done()
-	pr := &proposal{ext: entryMeta{trimTo: to}.encode(), done: make(chan struct{})}
-	p.mu.Lock()
 	p.proposeOpenLocked()
+	pr := newProposal(leadership, nil, entryMeta{trimTo: to}.encode())
 	p.proposeLocked(pr)
 	p.mu.Unlock()
 	p.settle(pr)
-	if pr.err != nil {
-		return p.raftError(pr.err)
-	}
-	return nil
+	return pr.err
 }
 
 // dropSegments gives back the files that lie before the log start offset and behind the oldest durable

@@ -20,7 +20,9 @@ import (
 	"github.com/wasmill/wasmill/core/admission"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/raftstore/group"
 	"github.com/wasmill/wasmill/raftstore/log"
+	"github.com/wasmill/wasmill/raftstore/transport"
 	"github.com/wasmill/wasmill/raftstore/vfs"
 )
 
@@ -29,26 +31,36 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // rig is a partition on a file system of the test's choice. The stable store outlives reopening, as
 // its file would.
 type rig struct {
-	t       testing.TB
-	fs      vfs.FS
-	stable  raft.StableStore
-	config  Config
-	appends *admission.Budget // nil: the default
+	t            testing.TB
+	fs           vfs.FS
+	stable       raft.StableStore
+	config       Config
+	appends      *admission.Budget // nil: the default
+	onLeadership func(bool)
+	id           raft.ServerID
+	transport    func(string) group.Transport
+	timing       group.Timing
 }
 
 func newRig(t testing.TB, fsys vfs.FS) *rig {
 	return &rig{
-		t: t, fs: fsys, stable: raft.NewInmemStore(),
-		config: Config{SegmentBytes: 256 << 10, RetentionBytes: -1, RetentionAge: -1},
+		t: t, fs: fsys, stable: raft.NewInmemStore(), id: "1",
+		transport: func(string) group.Transport { return transport.NewLocal("1") },
+		config:    Config{SegmentBytes: 256 << 10, RetentionBytes: -1, RetentionAge: -1},
 	}
+}
+
+func (r *rig) tryOpen() (*Partition, error) {
+	return Open(Options{
+		Name: "orders/0", Group: "partition/1/0", FS: r.fs, Dir: "data/0", ID: r.id, Stable: r.stable,
+		Transport: r.transport, Timing: r.timing, Config: r.config, Logger: slog.New(slog.DiscardHandler), OnRoll: func() {}, Appends: r.appends,
+		OnLeadership: r.onLeadership,
+	})
 }
 
 func (r *rig) open() *Partition {
 	r.t.Helper()
-	p, err := Open(Options{
-		Name: "orders/0", Group: "partition/1/0", FS: r.fs, Dir: "data/0", ID: "1", Stable: r.stable,
-		Config: r.config, Logger: slog.New(slog.DiscardHandler), OnRoll: func() {}, Appends: r.appends,
-	})
+	p, err := r.tryOpen()
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -2,18 +2,17 @@ package replica
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/hashicorp/raft"
 	"go.uber.org/goleak"
 
 	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/core/replica/replicatest"
 	"github.com/wasmill/wasmill/raftstore/group"
 	"github.com/wasmill/wasmill/raftstore/log"
 	"github.com/wasmill/wasmill/raftstore/snapshot"
@@ -160,129 +159,88 @@ func wantCode(t testing.TB, err error, code errcode.Code) {
 	}
 }
 
-// wait polls for what a goroutine of Raft does by its own timers and tells nobody of.
+// wait polls for what Raft does by its own timers.
 func wait(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for !done() {
-		select {
-		case <-tick.C:
-		case <-t.Context().Done():
-			t.Fatal("never came: " + what)
-		}
-	}
+	replicatest.Await(t, what, done)
 }
 
-// network connects the replicas of a group in memory.
-type network struct {
+// members are the replicas of one group.
+type members struct {
 	t       *testing.T
-	members []*member
+	network *replicatest.Network
+	all     []*member
 }
 
 type member struct {
 	*rig
-	r         *Replica
-	transport *raft.InmemTransport
+	r *Replica
 }
 
-// memTransport adds what a group wants of a transport to Raft's own for tests.
-type memTransport struct{ *raft.InmemTransport }
-
-// Campaign sends TimeoutNow to itself, from a transport that exists for this purpose.
-func (t memTransport) Campaign() error {
-	self := t.LocalAddr()
-	_, other := raft.NewInmemTransport("campaign-" + self)
-	other.Connect(self, t.InmemTransport)
-	go func() {
-		var response raft.TimeoutNowResponse
-		header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(self), Addr: []byte(self)}
-		_ = other.TimeoutNow(raft.ServerID(self), self, &raft.TimeoutNowRequest{RPCHeader: header}, &response)
-	}()
-	return nil
-}
-
-// join starts a replica with an id. The first is a group of its own, the others join it as voters.
-func (n *network) join(id raft.ServerID) *member {
-	n.t.Helper()
-	_, mem := raft.NewInmemTransport(raft.ServerAddress(id))
-	m := &member{rig: newRig(n.t, vfs.NewMem()), transport: mem}
-	m.id = id
-	m.connect = func(string) group.Transport { return memTransport{mem} }
-	m.timing = group.Timing{Heartbeat: 200 * time.Millisecond, Election: 200 * time.Millisecond, Lease: 100 * time.Millisecond, Commit: 10 * time.Millisecond}
-	for _, other := range n.members {
-		mem.Connect(other.transport.LocalAddr(), other.transport)
-		other.transport.Connect(mem.LocalAddr(), mem)
-	}
-	if len(n.members) > 0 {
-		n.found(m)
-	}
-	var err error
-	if m.r, err = m.start(); err != nil {
-		n.t.Fatal(err)
-	}
-	n.t.Cleanup(func() {
-		if m.machine.stall != nil {
-			select {
-			case <-m.machine.stall:
-			default:
-				close(m.machine.stall)
-			}
+// startThree starts a group of three voters, a, b and c. One of them leads, and all have applied that.
+func startThree(t *testing.T) *members {
+	t.Helper()
+	ms := &members{t: t, network: replicatest.New("a", "b", "c")}
+	for _, id := range []raft.ServerID{"a", "b", "c"} {
+		m := &member{rig: newRig(t, vfs.NewMem())}
+		m.id, m.connect, m.timing = id, ms.network.Transport(id), replicatest.Timing
+		l, err := log.Open(m.fs, "data", log.Options{})
+		if err != nil {
+			t.Fatal(err)
 		}
-		_ = errors.Join(m.r.Close(), m.log.Close())
-	})
-	if leader := n.leader(); len(n.members) > 0 {
-		if err := leader.r.raft.Load().AddVoter(id, mem.LocalAddr(), 0, 0).Error(); err != nil {
-			n.t.Fatal(err)
+		ms.network.Seed(t, l)
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
 		}
-	}
-	n.members = append(n.members, m)
-	return m
-}
-
-// found gives a member that is to join the first entry of the group, as if it had been sent it: a replica
-// without any would found a group of its own.
-func (n *network) found(m *member) {
-	n.t.Helper()
-	var first raft.Log
-	if err := n.members[0].log.GetLog(1, &first); err != nil {
-		n.t.Fatal(err)
-	}
-	l, err := log.Open(m.fs, "data", log.Options{})
-	if err == nil {
-		err = errors.Join(l.StoreLog(&first), l.Close())
-	}
-	if err != nil {
-		n.t.Fatal(err)
-	}
-}
-
-// leader waits for a member that is ready; nil if there are no members.
-func (n *network) leader() *member {
-	n.t.Helper()
-	var leader *member
-	if len(n.members) > 0 {
-		wait(n.t, "a leader", func() bool {
-			for _, m := range n.members {
-				if m.r.State() == Ready {
-					leader = m
-				}
+		if m.r, err = m.start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			m.release()
+			if err := errors.Join(m.r.Close(), m.log.Close()); err != nil {
+				t.Error(err)
 			}
-			return leader != nil
 		})
+		ms.all = append(ms.all, m)
 	}
+	wait(t, "the first command", func() bool {
+		_, err := ms.leader().r.Execute(t.Context(), Proposal{Op: "append", Extensions: []byte("begin")})
+		return err == nil
+	})
+	for _, m := range ms.all {
+		wait(t, "all have begun", func() bool { return m.machine.text() == "begin" })
+	}
+	return ms
+}
+
+// release ends a stall.
+func (r *rig) release() {
+	if r.machine.stall != nil {
+		select {
+		case <-r.machine.stall:
+		default:
+			close(r.machine.stall)
+		}
+	}
+}
+
+// leader waits for a member that is ready.
+func (ms *members) leader() *member {
+	ms.t.Helper()
+	var leader *member
+	wait(ms.t, "a leader", func() bool {
+		for _, m := range ms.all {
+			if m.r.State() == Ready {
+				leader = m
+			}
+		}
+		return leader != nil
+	})
 	return leader
 }
 
-// transfer moves the leadership, from whoever has it.
-func (n *network) transfer(to *member) {
-	n.t.Helper()
-	wait(n.t, fmt.Sprintf("%s leads", to.id), func() bool {
-		for _, m := range n.members {
-			if instance := m.r.raft.Load(); m != to && instance.State() == raft.Leader {
-				_ = instance.LeadershipTransferToServer(to.id, to.transport.LocalAddr()).Error()
-			}
-		}
-		return to.r.raft.Load().State() == raft.Leader
-	})
+// elect makes a member the leader, if it has all that was committed. It may not be ready yet.
+func (ms *members) elect(m *member) {
+	ms.t.Helper()
+	ms.network.Elect(ms.t, m.id, func() bool { s := m.r.State(); return s == CatchingUp || s == Ready })
 }

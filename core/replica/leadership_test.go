@@ -3,6 +3,7 @@ package replica
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
@@ -15,16 +16,20 @@ import (
 // TestNewLeaderAdmitsNothingBeforeItsLog: a leader whose state machine lacks entries of its log refuses
 // what depends on them, and takes it once they are applied.
 func TestNewLeaderAdmitsNothingBeforeItsLog(t *testing.T) {
-	n := &network{t: t}
-	a := n.join("a")
-	b := n.join("b")
-	n.join("c")
-	execute(t, a.r, "1")
-	wait(t, "b has the command", func() bool { return b.machine.text() == "1" })
+	ms := startThree(t)
+	a := ms.leader()
+	b := ms.all[slices.IndexFunc(ms.all, func(m *member) bool { return m != a })]
 	b.machine.stall = make(chan struct{})
-	execute(t, a.r, "2") // b has it in its log, and cannot apply it
-	n.transfer(b)
-	wait(t, "b knows that it leads", func() bool { return b.r.State() == CatchingUp })
+	execute(t, a.r, "2") // b gets it into its log, and cannot apply it
+	last, err := a.log.LastIndex()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wait(t, "b has the entry", func() bool { index, err := b.log.LastIndex(); return err == nil && index >= last })
+	ms.elect(b)
+	if s := b.r.State(); s != CatchingUp {
+		t.Fatalf("b is %s", s)
+	}
 	if _, err := b.r.Lead("append"); !errcode.Is(err, errcode.NotLeaderOrFollower) {
 		t.Errorf("a leader that is catching up admits: %v", err)
 	}
@@ -35,26 +40,28 @@ func TestNewLeaderAdmitsNothingBeforeItsLog(t *testing.T) {
 	if _, err := a.r.Execute(t.Context(), Proposal{Op: "append", Extensions: []byte("late")}); !errcode.Is(err, errcode.NotLeaderOrFollower) {
 		t.Errorf("got %v", err)
 	}
-	close(b.machine.stall)
+	b.release()
 	if err := b.r.WaitReady(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if text := b.machine.text(); text != "1,2" {
+	if text := b.machine.text(); text != "begin,2" {
 		t.Errorf("ready, its state is %q", text)
 	}
 	execute(t, b.r, "3")
-	wait(t, "a has all", func() bool { return a.machine.text() == "1,2,3" })
+	wait(t, "a has all", func() bool { return a.machine.text() == "begin,2,3" })
 }
 
 // TestLeadershipComesAndGoes moves the leadership round under load: what is acknowledged is there once, on
 // every member, and every refusal has a code that may be tried again.
 func TestLeadershipComesAndGoes(t *testing.T) {
-	n := &network{t: t}
-	n.join("a")
-	n.join("b")
-	n.join("c")
+	ms := startThree(t)
 	var mu sync.Mutex
 	acknowledged := map[string]bool{}
+	count := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(acknowledged)
+	}
 	stop := make(chan struct{})
 	var writers sync.WaitGroup
 	for w := range 4 {
@@ -66,7 +73,7 @@ func TestLeadershipComesAndGoes(t *testing.T) {
 				default:
 				}
 				command := fmt.Sprint(w, "-", i)
-				_, err := n.leader().r.Execute(t.Context(), Proposal{Op: "append", Extensions: []byte(command)})
+				_, err := ms.leader().r.Execute(t.Context(), Proposal{Op: "append", Extensions: []byte(command)})
 				if err == nil {
 					mu.Lock()
 					acknowledged[command] = true
@@ -77,43 +84,40 @@ func TestLeadershipComesAndGoes(t *testing.T) {
 			}
 		})
 	}
-	count := func() int {
-		mu.Lock()
-		defer mu.Unlock()
-		return len(acknowledged)
-	}
 	for i := range 6 { // without giving anybody the time to catch up
-		n.transfer(n.members[i%3])
+		ms.elect(ms.all[i%3])
 	}
-	const rounds, each = 6, 20
-	for i := range rounds {
-		n.transfer(n.members[i%3])
+	for i := range 6 {
+		ms.elect(ms.all[i%3])
 		before := count()
-		wait(t, "some commands are acknowledged", func() bool { return count() >= before+each })
+		wait(t, "some commands are acknowledged", func() bool { return count() >= before+20 })
 	}
 	close(stop)
 	writers.Wait()
-	last := execute(t, n.leader().r, "last")
-	for _, m := range n.members {
-		wait(t, "all commands", func() bool {
+	ms.expectOnce(acknowledged)
+}
+
+// expectOnce wants all members to have the same commands, and those that were acknowledged once.
+func (ms *members) expectOnce(acknowledged map[string]bool) {
+	ms.t.Helper()
+	last := execute(ms.t, ms.leader().r, "last")
+	for _, m := range ms.all {
+		wait(ms.t, "all commands", func() bool {
 			m.machine.mu.Lock()
 			defer m.machine.mu.Unlock()
 			return len(m.machine.commands) == last
 		})
-	}
-	want := n.members[0].machine.text()
-	for _, m := range n.members[1:] {
-		if m.machine.text() != want {
-			t.Errorf("members %s and %s differ", n.members[0].id, m.id)
+		if m.machine.text() != ms.all[0].machine.text() {
+			ms.t.Errorf("members %s and %s differ", ms.all[0].id, m.id)
 		}
 	}
 	times := map[string]int{}
-	for _, command := range n.members[0].machine.commands {
+	for _, command := range ms.all[0].machine.commands {
 		times[command]++
 	}
 	for command := range acknowledged {
 		if times[command] != 1 {
-			t.Errorf("%s was acknowledged, and is there %d times", command, times[command])
+			ms.t.Errorf("%s was acknowledged, and is there %d times", command, times[command])
 		}
 	}
 }
@@ -162,16 +166,15 @@ func TestGateKeepsStaleProposalsOut(t *testing.T) {
 // TestBarrierIsTriedAgain: while a transfer of the leadership is tried, Raft refuses a barrier and goes on
 // to lead. A leader whose barrier was refused must not stay unready for it.
 func TestBarrierIsTriedAgain(t *testing.T) {
-	n := &network{t: t}
-	a := n.join("a")
-	b := n.join("b")
-	n.join("c")
-	b.transport.DisconnectAll()
-	a.transport.Disconnect(b.transport.LocalAddr())
+	ms := startThree(t)
+	a := ms.leader()
+	b := ms.all[slices.IndexFunc(ms.all, func(m *member) bool { return m != a })]
+	ms.network.Cut(b.id)
 	execute(t, a.r, "b lacks this, so that no transfer to it can succeed")
-	transfer := a.r.raft.Load().LeadershipTransferToServer(b.id, b.transport.LocalAddr())
+	instance := a.r.raft.Load()
+	transfer := instance.LeadershipTransferToServer(b.id, raft.ServerAddress(b.id))
 	wait(t, "the transfer is under way", func() bool {
-		return errors.Is(a.r.raft.Load().Barrier(0).Error(), raft.ErrLeadershipTransferInProgress)
+		return errors.Is(instance.Barrier(0).Error(), raft.ErrLeadershipTransferInProgress)
 	})
 	a.r.onLeadership(false) // as if it were elected just now
 	a.r.onLeadership(true)
@@ -181,5 +184,5 @@ func TestBarrierIsTriedAgain(t *testing.T) {
 	if err := a.r.WaitReady(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	execute(t, a.r, "and on")
+	ms.network.Heal(b.id)
 }

@@ -32,7 +32,7 @@ type Options struct {
 }
 
 // Validate reports everything that is missing.
-func (o *Options) Validate() error {
+func (o Options) Validate() error {
 	var errs []error
 	require := func(ok bool, what string) {
 		if !ok {
@@ -47,13 +47,14 @@ func (o *Options) Validate() error {
 	return errors.Join(errs...)
 }
 
-func (o *Options) setDefaults() {
+func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.OnChange == nil {
 		o.OnChange = func(State) {}
 	}
+	return o
 }
 
 // Stores are what a replica keeps its group in. They stay their owner's, who closes them after the

@@ -53,7 +53,7 @@ func New(o Options) (*Replica, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	o.setDefaults()
+	o = o.withDefaults()
 	r := &Replica{
 		options: o, logger: o.Logger, machine: o.Machine,
 		slots: make(chan struct{}, maxPending), changed: make(chan struct{}),

@@ -1,0 +1,101 @@
+package partition
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// lifeState is where a partition is between its opening and its end.
+type lifeState uint32
+
+const (
+	opening  lifeState = iota // its stores are open, its replica is not started
+	serving                   // reads and, while its replica is ready, writes
+	failed                    // reads only: its replica has failed
+	closing                   // answers what it took
+	closed                    // its files are closed
+	deleting                  // is closing, or closed, for good
+	deleted                   // its files are gone
+)
+
+func (s lifeState) String() string {
+	return [...]string{"opening", "serving", "failed", "closing", "closed", "deleting", "deleted"}[s]
+}
+
+// lifeTransitions are the states that may follow each state.
+var lifeTransitions = [...][]lifeState{
+	opening:  {serving, failed},
+	serving:  {failed, closing, deleting},
+	failed:   {closing, deleting},
+	closing:  {closed, deleting},
+	closed:   {deleting},
+	deleting: {deleted},
+	deleted:  {},
+}
+
+// life is a partition's state and those who rely on it.
+//
+// Whoever ends the partition first changes the state and then waits for those who came before. So what
+// enter and beginRead let in finds the log open until it leaves:
+//
+//	a reader                              Close
+//	readers.RLock
+//	the state is serving
+//	                                      the state becomes closing
+//	reads the log                         waits for readers.Lock
+//	readers.RUnlock
+//	                                      closes the log
+type life struct {
+	state atomic.Uint32 // a lifeState; read without mu, changed under it
+
+	// mu makes two things one step each: to change the state, and to count work in because of the state.
+	// Nothing is waited for under it, and no other lock is taken.
+	mu   sync.Mutex
+	work sync.WaitGroup // appends and shared proposals under way; counted in while serving
+
+	readers sync.RWMutex // held for reading while the log is read
+}
+
+func (l *life) now() lifeState { return lifeState(l.state.Load()) }
+
+// become changes the state if the table allows it, and reports whether it did. What the table refuses is
+// no fault: Close, Delete and a failure may come at the same time, and the later state wins.
+func (l *life) become(next lifeState) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !slices.Contains(lifeTransitions[l.now()], next) {
+		return false
+	}
+	l.state.Store(uint32(next))
+	return true
+}
+
+// enter counts a piece of work in, to be ended with work.Done, if the partition serves. Else it returns the
+// state that it found.
+func (l *life) enter() (s lifeState, entered bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s = l.now(); s != serving {
+		return s, false
+	}
+	l.work.Add(1)
+	return s, true
+}
+
+// beginRead lets a reader at the log, to be ended with readers.RUnlock, unless the partition is ending. It
+// must not be nested: an end that waits in between would stop both.
+func (l *life) beginRead() bool {
+	l.readers.RLock()
+	if l.now() >= closing {
+		l.readers.RUnlock()
+		return false
+	}
+	return true
+}
+
+// awaitReaders returns when no reader that beginRead let in is at the log.
+func (l *life) awaitReaders() {
+	l.readers.Lock()
+	defer l.readers.Unlock()
+}
