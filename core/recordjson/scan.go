@@ -44,6 +44,9 @@ func (e *syntaxError) Error() string {
 // coded is a reader's error with a code: a fault in the text becomes INVALID_JSON, with the place as
 // fields; other errors have their code.
 func coded(err error) error {
+	if err == nil {
+		return nil // before e, which is allocated
+	}
 	var e *syntaxError
 	if !errors.As(err, &e) {
 		return err

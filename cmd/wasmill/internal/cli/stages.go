@@ -38,17 +38,10 @@ func (f *stageFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&f.file, "file", "f", "", "YAML or JSON file with the stages, - for standard input")
 }
 
-// pipelineFile is what a file may say; topic and the like are for views and derivations.
-type pipelineFile struct {
-	Topic     string         `json:"topic"`
-	Output    string         `json:"output"`
-	StartFrom string         `json:"start_from"`
-	Stages    []client.Stage `json:"stages"`
-}
-
-// read takes the stages from the flags or the file.
-func (f *stageFlags) read(cmd *cobra.Command, in io.Reader) (pipelineFile, error) {
-	var p pipelineFile
+// read takes the stages from the flags or the file, and from the file also the topic and the like of views
+// and derivations.
+func (f *stageFlags) read(cmd *cobra.Command, in io.Reader) (client.DerivationSpec, error) {
+	var p client.DerivationSpec
 	switch {
 	case f.file != "" && len(f.stages) > 0:
 		return p, usage(cmd, "--stage and --file exclude each other")
@@ -97,7 +90,7 @@ func readFile(name string, stdin io.Reader) ([]byte, error) {
 }
 
 // parsePipeline reads YAML, of which JSON is a part. Unknown members are faults.
-func parsePipeline(b []byte, p *pipelineFile) error {
+func parsePipeline(b []byte, p *client.DerivationSpec) error {
 	m, err := yaml.Parser().Unmarshal(b)
 	if err != nil {
 		return err
