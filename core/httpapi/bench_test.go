@@ -75,13 +75,19 @@ func connection(b *testing.B, request *fasthttp.Request) func() {
 	}
 }
 
-func benchmark(b *testing.B, method, path, contentType, accept string, body []byte) {
+// benchRequest is what a benchmark sends.
+type benchRequest struct {
+	method, path, contentType, accept string
+	body                              []byte
+}
+
+func (r benchRequest) run(b *testing.B) {
 	var req fasthttp.Request
-	req.Header.SetMethod(method)
-	req.SetRequestURI("http://x" + path)
-	req.Header.SetContentType(contentType)
-	req.Header.Set("Accept", accept)
-	req.SetBodyRaw(body)
+	req.Header.SetMethod(r.method)
+	req.SetRequestURI("http://x" + r.path)
+	req.Header.SetContentType(r.contentType)
+	req.Header.Set("Accept", r.accept)
+	req.SetBodyRaw(r.body)
 	do := connection(b, &req)
 	do()
 	b.ReportAllocs()
@@ -92,22 +98,22 @@ func benchmark(b *testing.B, method, path, contentType, accept string, body []by
 }
 
 func BenchmarkProduceBatches(b *testing.B) {
-	benchmark(b, "POST", "/v1/topics/t/records?partition=3", mediaBatches, mediaJSON, benchBatch(b))
+	benchRequest{"POST", "/v1/topics/t/records?partition=3", mediaBatches, mediaJSON, benchBatch(b)}.run(b)
 }
 
 func BenchmarkProduceNDJSON(b *testing.B) {
 	line := append(append([]byte(`{"key":"key","value":`), bytes.Repeat([]byte("1"), 980)...), "}\n"...)
-	benchmark(b, "POST", "/v1/topics/t/records", mediaNDJSON, mediaJSON, bytes.Repeat(line, 64))
+	benchRequest{"POST", "/v1/topics/t/records", mediaNDJSON, mediaJSON, bytes.Repeat(line, 64)}.run(b)
 }
 
 func BenchmarkFetchBatches(b *testing.B) {
-	benchmark(b, "GET", "/v1/topics/t/partitions/3/records?offset=0", "", mediaBatches, nil)
+	benchRequest{"GET", "/v1/topics/t/partitions/3/records?offset=0", "", mediaBatches, nil}.run(b)
 }
 
 func BenchmarkFetchMany(b *testing.B) {
-	benchmark(b, "POST", "/v1/fetch", mediaJSON, mediaFetch, []byte(`{"partitions":[{"topic":"t","partition":3,"offset":0}]}`))
+	benchRequest{"POST", "/v1/fetch", mediaJSON, mediaFetch, []byte(`{"partitions":[{"topic":"t","partition":3,"offset":0}]}`)}.run(b)
 }
 
 func BenchmarkFetchNDJSON(b *testing.B) {
-	benchmark(b, "GET", "/v1/topics/t/partitions/3/records?offset=0", "", mediaNDJSON, nil)
+	benchRequest{"GET", "/v1/topics/t/partitions/3/records?offset=0", "", mediaNDJSON, nil}.run(b)
 }

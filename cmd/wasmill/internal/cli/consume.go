@@ -168,7 +168,7 @@ func (r *readout) run(ctx context.Context) error {
 		case err != nil && ctx.Err() != nil && r.flags.follow:
 			return nil // interrupted, as it should be
 		case err != nil:
-			return retentionHint(err)
+			return readHint(err)
 		}
 		if r.flags.follow {
 			if err := errors.Join(r.write.flush(), r.out.Flush()); err != nil {
@@ -210,10 +210,13 @@ func atEnd(positions []client.Position, ends map[int32]int64) bool {
 	return true
 }
 
-// retentionHint says what to do about an offset that does not exist.
-func retentionHint(err error) error {
-	if client.IsCode(err, errcode.OffsetOutOfRange) {
+// readHint says what to do about an offset that does not exist, or about records that cannot be read.
+func readHint(err error) error {
+	switch {
+	case client.IsCode(err, errcode.OffsetOutOfRange):
 		return hinted{error: err, hint: "Begin with --from earliest, or at an offset within the bounds ('wasmill topic describe')."}
+	case client.IsCode(err, errcode.CorruptMessage):
+		return hinted{error: err, hint: damagedLog}
 	}
 	return err
 }

@@ -79,19 +79,25 @@ type result struct {
 // at runs a command line against a server, as a script would.
 func at(t *testing.T, server, stdin string, args ...string) result {
 	t.Helper()
-	return atContext(t, t.Context(), server, strings.NewReader(stdin), nil, args...)
+	return invocation{server: server, in: strings.NewReader(stdin)}.run(t, t.Context(), args...)
 }
 
-// atContext may also tee the output.
-func atContext(t *testing.T, ctx context.Context, server string, stdin io.Reader, tee io.Writer, args ...string) result {
+// invocation is a command line's surroundings.
+type invocation struct {
+	server string
+	in     io.Reader
+	tee    io.Writer // gets the output too; nil for none
+}
+
+func (v invocation) run(t *testing.T, ctx context.Context, args ...string) result {
 	t.Helper()
 	var out, errs bytes.Buffer
 	w := io.Writer(&out)
-	if tee != nil {
-		w = io.MultiWriter(&out, tee)
+	if v.tee != nil {
+		w = io.MultiWriter(&out, v.tee)
 	}
-	env := map[string]string{"WASMILL_SERVER": server}
-	code := Run(ctx, Streams{In: stdin, Out: w, Err: &errs, Getenv: func(k string) string { return env[k] }}, "v1.2.3", args, nil)
+	env := map[string]string{"WASMILL_SERVER": v.server}
+	code := Run(ctx, Streams{In: v.in, Out: w, Err: &errs, Getenv: func(k string) string { return env[k] }}, "v1.2.3", args, nil)
 	return result{code, out.String(), errs.String()}
 }
 

@@ -12,8 +12,13 @@ var nextCommands = map[errcode.Code]string{
 	errcode.UnknownModule:           "See the modules with 'wasmill module list' and one's versions with 'wasmill module show NAME', or upload one with 'wasmill module push NAME FILE.wasm'.",
 	errcode.UnknownView:             "See the views with 'wasmill view list', or make one with 'wasmill view create VIEW'.",
 	errcode.UnknownDerivation:       "See the derivations with 'wasmill derive list', or make one with 'wasmill derive create DERIVATION'.",
+	errcode.StorageFailed:           damagedLog,
 	errcode.VersionConflict:         "Look at the version in force with the same command's 'get', then decide anew and name that version with --if-version.",
 }
+
+// damagedLog is also for records that cannot be read; to the producer of a broken batch, which has the same
+// code, it does not apply.
+const damagedLog = "On the broker's machine 'wasmill log verify TOPIC/PARTITION' shows which file is damaged and where."
 
 // pipelineHint is for a topic without a pipeline, whose code is that of everything that is not found.
 func pipelineHint(topic string, err error) error {

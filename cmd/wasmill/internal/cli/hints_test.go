@@ -1,11 +1,15 @@
 package cli
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"github.com/wasmill/wasmill/core/errcode"
+	client "github.com/wasmill/wasmill/sdk/client/go"
 )
 
 // TestNextCommandsExist looks up every command that a hint names.
@@ -22,5 +26,20 @@ func TestNextCommandsExist(t *testing.T) {
 				t.Errorf("%s: %s: %v", code, m[0], err)
 			}
 		}
+	}
+}
+
+// TestDamagedLogsAreVerified looks for the command that finds the damage, behind every error that names one.
+func TestDamagedLogsAreVerified(t *testing.T) {
+	refusal := func(code errcode.Code) error {
+		return fmt.Errorf("fetch: %w", &client.Error{Code: code, Name: code.String(), Status: code.Info().HTTPStatus})
+	}
+	for _, err := range []error{refusal(errcode.StorageFailed), readHint(refusal(errcode.CorruptMessage))} {
+		if !strings.Contains(hint(err), "wasmill log verify") {
+			t.Errorf("%v: hint %q", err, hint(err))
+		}
+	}
+	if h := hint(refusal(errcode.CorruptMessage)); h != "" {
+		t.Errorf("a producer's broken batch has the hint %q", h)
 	}
 }

@@ -260,7 +260,7 @@ func follow(t *testing.T, name, want string, then func()) {
 		wg.Go(then)
 		defer wg.Wait()
 	}
-	if r := atContext(t, ctx, server, strings.NewReader(""), w, "consume", name, "--follow"); r.code != ExitOK || r.out != want {
+	if r := (invocation{server: server, in: strings.NewReader(""), tee: w}).run(t, ctx, "consume", name, "--follow"); r.code != ExitOK || r.out != want {
 		t.Errorf("%+v, want %q", r, want)
 	}
 }
@@ -294,7 +294,7 @@ func TestInterruptedProduceDeliversWhatItRead(t *testing.T) {
 	in, feed := io.Pipe()
 	ctx, interrupt := context.WithCancel(t.Context())
 	done := make(chan result)
-	go func() { done <- atContext(t, ctx, server, in, nil, "produce", name) }()
+	go func() { done <- invocation{server: server, in: in}.run(t, ctx, "produce", name) }()
 	if _, err := io.WriteString(feed, "one\ntwo\n"); err != nil {
 		t.Fatal(err)
 	}
