@@ -74,7 +74,7 @@ func (l *Loader) compile(ctx context.Context, spec Spec) (*Pipeline, error) {
 		stages[i] = pipeline.StageSpec{
 			Module: s.Module, Version: m.Version, Hash: m.SHA256, Config: s.Config,
 			OnError: s.OnError, DeadLetterTopic: s.DeadLetterTopic,
-			Limits: pipeline.Limits{MemoryBytes: s.Limits.MemoryBytes},
+			MemoryBytes: s.Limits.MemoryBytes,
 		}
 	}
 	run, err := pipeline.Compile(ctx, l.Engine, l.Modules, pipeline.Spec{

@@ -26,11 +26,6 @@ import (
 // ErrClosed means that the pipeline was closed; run the version that replaced it.
 var ErrClosed = errors.New("pipeline is closed")
 
-// Limits bound one stage. Zero means the engine's default.
-type Limits struct {
-	MemoryBytes int64 // linear memory of one instance
-}
-
 // StageSpec is one stage.
 type StageSpec struct {
 	Module          string
@@ -39,7 +34,7 @@ type StageSpec struct {
 	Config          json.RawMessage
 	OnError         abi.OnError
 	DeadLetterTopic string
-	Limits          Limits
+	MemoryBytes     int64 // linear memory of one instance; 0: the engine's default
 }
 
 func (s StageSpec) label() string { return fmt.Sprintf("%s@%d", s.Module, s.Version) }
@@ -132,7 +127,7 @@ func compileStage(ctx context.Context, e *engine.Engine, source ModuleSource, pl
 	if sum := m.Info().SHA256; hex.EncodeToString(sum[:]) != s.Hash {
 		return nil, fmt.Errorf("its bytes have the SHA-256 %x, expected was %s; push the module again", sum, s.Hash)
 	}
-	pool, err := m.Pool(engine.PoolOptions{Label: s.label(), Config: s.Config, Limits: engine.Limits{MemoryBytes: s.Limits.MemoryBytes}})
+	pool, err := m.Pool(engine.PoolOptions{Label: s.label(), Config: s.Config, Limits: engine.Limits{MemoryBytes: s.MemoryBytes}})
 	if err != nil {
 		return nil, err
 	}

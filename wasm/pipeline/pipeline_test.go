@@ -223,7 +223,7 @@ func TestCompileErrors(t *testing.T) {
 		"refused config":    {abi.PlaceWrite, with(func(s *StageSpec) { s.Hash = refusing }), "refused its configuration with code 5"},
 		"config no JSON":    {abi.PlaceWrite, with(func(s *StageSpec) { s.Config = []byte("{") }), "must be a JSON object"},
 		"config no object":  {abi.PlaceWrite, with(func(s *StageSpec) { s.Config = []byte("[1]") }), "must be a JSON object"},
-		"too much memory":   {abi.PlaceWrite, with(func(s *StageSpec) { s.Limits.MemoryBytes = 1 << 40 }), "memory limit"},
+		"too much memory":   {abi.PlaceWrite, with(func(s *StageSpec) { s.MemoryBytes = 1 << 40 }), "memory limit"},
 	} {
 		_, err := Compile(t.Context(), f.engine, f.shelf, Spec{Name: "p", Place: c.place, Stages: c.stages})
 		if err == nil || !strings.Contains(err.Error(), c.want) {
