@@ -22,7 +22,7 @@ type InputRecord struct {
 // AnyPartition leaves the choice of the partition to the broker.
 const AnyPartition = abi.ByKey
 
-// ProduceResult tells what became of every record of a produce request. Index counts the request's
+// ProduceResult is what became of every record of a produce request. Index counts the request's
 // records from 0 in the order in which they were sent.
 type ProduceResult struct {
 	Topic      string
@@ -125,7 +125,7 @@ const (
 
 // DryRunRequest runs a module on given records and changes nothing.
 type DryRunRequest struct {
-	Topic     string // what the module is told; may not exist
+	Topic     string // as the module sees it; may not exist
 	Partition int32
 	Place     string // "write" (default) or "view"
 	Config    json.RawMessage
@@ -140,7 +140,7 @@ type DryRunResult struct {
 	Elapsed  time.Duration
 }
 
-// DryRunVerdict is one record's fate. Outputs are the records that it would become.
+// DryRunVerdict is what became of one record. Outputs are the records that it would become.
 type DryRunVerdict struct {
 	Index   int
 	Verdict string // kept, changed, dropped, rejected, routed

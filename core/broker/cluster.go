@@ -14,8 +14,10 @@ func (b *Broker) Ready() error {
 	}
 	for t := range b.catalog.states {
 		for i := range t.places {
-			if err := t.places[i].problem(); err != nil {
-				return err
+			// One that could not be opened is tried again, and its requests get an error to retry on: that is
+			// no reason to send the requests of all others elsewhere.
+			if at := &t.places[i]; at.failure == nil && at.problem() != nil {
+				return at.problem()
 			}
 		}
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/wasmill/wasmill/wasm/pipeline"
 )
 
-// DryRun runs a module on given records and tells every verdict. Nothing is written, and routes are
+// DryRun runs a module on given records and returns every verdict. Nothing is written, and routes are
 // shown whether or not their topics exist.
 func (b *Broker) DryRun(ctx context.Context, name string, version int, req DryRunRequest) (*DryRunResult, error) {
 	m, err := b.Module(ctx, name, version)

@@ -75,7 +75,7 @@ func (r *reader) fetch(ctx context.Context, req FetchRequest) (*FetchResponse, e
 		if final || bytes >= max(req.MinBytes, 1) || req.Wait <= 0 || r.lifetime.Err() != nil {
 			return resp, nil
 		}
-		resp.Release() // the bounds stay, the memory goes while nobody needs it
+		resp.Release() // the bounds stay, the memory is given back while waiting
 		if !r.awaitMore(ctx, resp, sources, deadline.C) {
 			if bytes == 0 {
 				return resp, nil

@@ -7,7 +7,7 @@ import (
 	"github.com/wasmill/wasmill/wasm/engine"
 )
 
-// Observer hears what the broker does, for metrics. Its methods are called on the paths of requests:
+// Observer receives what the broker does, for metrics. Its methods are called on the paths of requests:
 // they must be quick, must not block and must be safe for concurrent use.
 type Observer interface {
 	engine.Observer

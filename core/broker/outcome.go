@@ -8,7 +8,7 @@ import (
 	"github.com/wasmill/wasmill/core/transform"
 )
 
-// outcome gathers what became of a produce request. It is safe for concurrent use until finish.
+// outcome collects what became of a produce request. It is safe for concurrent use until finish.
 type outcome struct {
 	mu     sync.Mutex // covers all fields: the partitions of a request are written concurrently
 	result ProduceResult

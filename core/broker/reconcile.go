@@ -83,7 +83,7 @@ func (r *reconciler) run() {
 	}
 }
 
-// queued takes the requests that have gathered, so that one pass answers them all.
+// queued takes the requests that wait meanwhile, so that one pass answers them all.
 func (r *reconciler) queued() (waiting []chan failures) {
 	for {
 		select {

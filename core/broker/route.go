@@ -62,7 +62,7 @@ func (r *produceRequest) routeTo(ctx context.Context, o transform.Output, positi
 	return done.BaseOffset, nil
 }
 
-// appendPlaces lists where the records of an output lie, the first of them at offset.
+// appendPlaces lists where the records of an output are, the first of them at offset.
 func appendPlaces(list []RoutedRecord, o transform.Output, offset int64) []RoutedRecord {
 	for _, b := range o.Batches {
 		for _, index := range b.Index {

@@ -31,7 +31,7 @@ func (r *produceRequest) plan(parts []transform.Part) ([]write, error) {
 	return writes, nil
 }
 
-// produce writes every part and gathers the outcomes, sorted by partition.
+// produce writes every part and returns the outcomes, sorted by partition.
 func (r *produceRequest) produce(ctx context.Context, parts []transform.Part, came size) (*ProduceResult, error) {
 	writes, err := r.plan(parts)
 	if err != nil {

@@ -41,13 +41,13 @@ func NewManager(o Options) *Manager { return &Manager{options: o, running: map[u
 // Reconcile starts, replaces and stops derivations so that exactly those of specs run, until ctx ends.
 // Where a derivation begins in partitions that it has not seen is settled when the call returns: what is
 // produced from then on is derived. It returns false when some pipeline could not be loaded: that
-// derivation stands still, and the next call tries again.
+// derivation does nothing until a later call succeeds.
 func (m *Manager) Reconcile(ctx context.Context, specs []Spec) (complete bool) {
 	complete = true
 	wanted := make(map[uint64]bool, len(specs))
 	for _, spec := range specs {
 		wanted[spec.ID] = true
-		d := m.running[spec.ID] // without mu: nobody else writes
+		d := m.running[spec.ID] // without mu: only this goroutine writes
 		if d == nil || d.meta.Version != spec.Version || d.pipeline.Err() != nil {
 			d = m.replace(ctx, d, spec)
 		}
@@ -101,7 +101,7 @@ func (m *Manager) follow(d *derivation, spec Spec) {
 		tasks = append(tasks, t)
 		d.wait.Go(func() { t.run(d.ctx) })
 	}
-	d.partitions = spec.Partitions
+	d.partitions = max(d.partitions, spec.Partitions) // it only grows
 	slices.SortFunc(tasks, func(a, b *task) int { return int(a.number - b.number) })
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -138,7 +138,7 @@ func (d *derivation) stop() {
 
 // Close ends all derivations and waits for them. Idempotent.
 func (m *Manager) Close() {
-	for _, d := range m.running { // all are told before the first is waited for
+	for _, d := range m.running { // all stop at the same time
 		d.cancel()
 	}
 	for id, d := range m.running {

@@ -43,7 +43,7 @@ type Topics interface {
 	Topic(name string) (Topic, error)
 }
 
-// Resolve tells a pipeline whether a record may go to a topic and partition (AnyPartition: by key). A
+// Resolve is how a pipeline learns whether a record may go to a topic and partition (AnyPartition: by key). A
 // destination that does not exist is the failure of the stage that named it.
 func Resolve(topics Topics) func(name string, number int32) error {
 	return func(name string, number int32) error {

@@ -13,7 +13,7 @@ import (
 // maxRewrittenBytes bounds a batch that a transform made larger than the producer sent it.
 const maxRewrittenBytes = 8 << 20
 
-// Input says what a pipeline is told of the batches that it is given.
+// Input describes the batches that a pipeline is given.
 type Input struct {
 	Topic     string
 	Partition int32

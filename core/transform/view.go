@@ -12,7 +12,7 @@ import (
 // Read is a read through a view's pipeline, or one of the reader's own.
 type Read struct {
 	Pipeline  *Pipeline
-	Name      string // the topic or view that is read, as the pipeline is told
+	Name      string // the topic or view that is read, as the pipeline sees it
 	Partition int32
 	Source    string // the topic's partition, for errors
 	Limit     int    // bytes after which no further batch is run
