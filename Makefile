@@ -1,5 +1,5 @@
 # Everything here needs Go, make and git alone; modules and tools are fetched by Go, tools into ./.tools.
-# `make help` lists the targets.
+# `make help` lists the targets; CONTRIBUTING.md says when to use which.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -12,8 +12,10 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 # Tools, pinned. Each lies under its version, so that a new pin is a new file.
 GOLANGCI_VERSION  := v2.15.0
 BENCHSTAT_VERSION := v0.0.0-20260908200009-22c9c6c9d4da
+VULN_VERSION      := v1.9.0
 GOLANGCI  := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)/golangci-lint
 BENCHSTAT := $(TOOLS)/benchstat-$(BENCHSTAT_VERSION)/benchstat
+VULN      := $(TOOLS)/govulncheck-$(VULN_VERSION)/govulncheck
 
 # The race detector needs a C compiler; Go knows whether it found one.
 RACE := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
@@ -24,7 +26,12 @@ CRASH    ?= Crash|Kill|Pause|Torn|Garbled|Fault|Power|DiskFull|Damage|Corrupt
 ROUNDS   ?= 30
 BENCHFLAGS ?=
 
-.PHONY: help build plugins test race lint fmt fmt-check vet fuzz crash bench compare demo check tools clean
+# What the code must build for besides the machine at hand. Linux is what is tested.
+PLATFORMS ?= $(filter-out $(shell $(GO) env GOOS)/$(shell $(GO) env GOARCH), \
+	linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64)
+
+.PHONY: help build plugins test race lint fmt fmt-check tidy-check vet fuzz crash cross vuln bench compare demo check ci \
+	ci-fuzz ci-crash tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,16 +54,19 @@ lint: $(GOLANGCI) ## golangci-lint (built once into .tools, about two minutes)
 fmt: ## format the tree
 	gofmt -w $$(git ls-files -co --exclude-standard '*.go')
 
-fmt-check:
+fmt-check: # every file is formatted
 	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
 	if [ -n "$$unformatted" ]; then echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; fi
 
-vet:
+tidy-check: # go.mod and go.sum name what is needed, and nothing else
+	$(GO) mod tidy -diff
+
+vet: # go vet
 	$(GO) vet ./...
 
 fuzz: ## run every fuzz target on FUZZTIME (50000x) new inputs each
 	@set -e; for package in $$(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u); do \
-		for target in $$($(GO) test -list '^Fuzz' ./$$package | grep '^Fuzz'); do \
+		for target in $$(git grep -h '^func Fuzz' -- $$package/*_test.go | sed 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/'); do \
 			echo "$$package $$target"; \
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$package; \
 		done; \
@@ -64,6 +74,15 @@ fuzz: ## run every fuzz target on FUZZTIME (50000x) new inputs each
 
 crash: ## the crash and fault tests alone, not from the cache, with ROUNDS (30) kills in each loop
 	WASMILL_CRASH_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout 30m -run '$(CRASH)' ./core/... ./raftstore/... ./tests/...
+
+cross: ## build everything for each of PLATFORMS, unoptimised for speed
+	@set -e; for platform in $(PLATFORMS); do \
+		echo "build for $$platform"; \
+		GOOS=$${platform%/*} GOARCH=$${platform#*/} CGO_ENABLED=0 $(GO) build -gcflags='all=-N -l' ./...; \
+	done
+
+vuln: $(VULN) ## known vulnerabilities of what is used; asks vuln.go.dev
+	$(VULN) ./...
 
 bench: ## the broker against the raw limits of this machine (BENCHFLAGS go to it)
 	$(GO) run ./benchmarks $(BENCHFLAGS)
@@ -75,15 +94,27 @@ compare: ## the broker against another version's binary, turn by turn: make comp
 demo: ## the main job, start to end, on real input
 	$(GO) run ./tests/demo
 
-check: lint test plugins build ## all that must pass before a change goes in
+check: lint test plugins build ## lint, every test, the plugins and the binary
 
-tools: $(GOLANGCI) $(BENCHSTAT) ## build the pinned tools into .tools
+# The steps are in order of how soon they find something; -k in .ci/run lets all of them run.
+ci: tidy-check fmt-check lint test ci-crash ci-fuzz cross ## all that must pass before a change goes in
+
+ci-crash:
+	$(MAKE) crash CRASH=Loop ROUNDS=15
+
+ci-fuzz:
+	$(MAKE) fuzz FUZZTIME=3000x
+
+tools: $(GOLANGCI) $(BENCHSTAT) $(VULN) ## build the pinned tools into .tools
 
 $(GOLANGCI):
 	GOBIN=$(@D) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 
 $(BENCHSTAT):
 	GOBIN=$(@D) $(GO) install golang.org/x/perf/cmd/benchstat@$(BENCHSTAT_VERSION)
+
+$(VULN):
+	GOBIN=$(@D) $(GO) install golang.org/x/vuln/cmd/govulncheck@$(VULN_VERSION)
 
 clean: ## remove what make built, the tools excepted
 	rm -rf $(BIN)
