@@ -33,5 +33,5 @@ func IsDamage(err error) bool {
 // damage.
 func DamageError(name string, cause error) *errcode.Error {
 	return errcode.New(errcode.CorruptMessage, "partition %s is damaged and not served: %w; "+
-		"run `wasmill log verify`, restore its files from a backup, then restart the broker", name, cause)
+		"verify its log, restore its files from a backup, then restart the broker", name, cause)
 }

@@ -76,7 +76,7 @@ func (p *Partition) readError(offset int64, err error) error {
 	var damage *log.CorruptionError
 	if errors.As(err, &damage) {
 		return errcode.New(errcode.CorruptMessage,
-			"fetch %s at offset %d: the log on disk is damaged (%w); run `wasmill log verify` and restore the file from a replica or backup",
+			"fetch %s at offset %d: the log on disk is damaged (%w); verify the partition's log and restore the file from a replica or backup",
 			p.name, offset, err)
 	}
 	return errcode.New(errcode.StorageFailed, "fetch %s at offset %d: %w", p.name, offset, err)

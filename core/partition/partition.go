@@ -187,7 +187,7 @@ func (p *Partition) checkEnd() error {
 		return err
 	}
 	return fmt.Errorf("%w: %s ends at raft index %d, offset %d, but its snapshot proves that index %d was durable; "+
-		"`wasmill log verify` names the place, restore the last segment file from a backup", ErrLogShort, p.dir, last, p.log.EndOffset(), index)
+		"verifying the log names the place; restore the last segment file from a backup", ErrLogShort, p.dir, last, p.log.EndOffset(), index)
 }
 
 func (p *Partition) closeLog() error {

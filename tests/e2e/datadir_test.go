@@ -193,7 +193,7 @@ func TestGarbledTail(t *testing.T) {
 			if end == "stop" {
 				// After an orderly stop a snapshot says that the frame was committed: then this is
 				// no torn write but damage, and silence would lose what was acknowledged.
-				notServed(t, again, filepath.Dir(file), "ends at", "offset 19", "log verify")
+				notServed(t, again, filepath.Dir(file), "ends at", "offset 19", "verify its log")
 				w.check(t, again)
 				verified := harness.Run(t, nil, "log", "verify", "--live", "--data", b.Data)
 				if !strings.Contains(verified.Stdout+verified.Stderr, filepath.Base(file)) {
@@ -232,7 +232,7 @@ func TestGarbledMiddle(t *testing.T) {
 				t.Errorf("log verify ended with %d: %s %s", verified.Code, verified.Stdout, verified.Stderr)
 			}
 			again := harness.Start(t, harness.Options{Data: b.Data})
-			notServed(t, again, file, "byte", "log verify")
+			notServed(t, again, file, "byte", "verify its log")
 			w.check(t, again)
 		})
 	}
@@ -254,6 +254,12 @@ func notServed(t *testing.T, b *harness.Broker, says ...string) {
 			if !strings.Contains(text, s) {
 				t.Errorf("%q is not said: %s", s, text)
 			}
+		}
+	}
+	for _, args := range [][]string{{"consume", "orders"}, {"produce", "orders", "--file", os.DevNull, "--format", "raw"}} {
+		r := harness.Run(t, nil, append(args, "--server", b.URL)...)
+		if r.Code == 0 || !strings.Contains(r.Stderr, "wasmill log verify") {
+			t.Errorf("wasmill %s ends with %d and does not name the command to run: %s", args[0], r.Code, r.Stderr)
 		}
 	}
 }
