@@ -20,6 +20,7 @@ import (
 	"github.com/wasmill/wasmill/core/admission"
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/core/record/recordtest"
 	"github.com/wasmill/wasmill/raftstore/group"
 	"github.com/wasmill/wasmill/raftstore/log"
 	"github.com/wasmill/wasmill/raftstore/transport"
@@ -92,7 +93,6 @@ func appendValues(t testing.TB, p *Partition, producer *record.Producer, values 
 func values(t testing.TB, p *Partition, offset int64) []string {
 	t.Helper()
 	var out []string
-	var dec record.Decoder
 	for {
 		f, err := p.Fetch(nil, offset, 64<<10)
 		if err != nil {
@@ -101,20 +101,7 @@ func values(t testing.TB, p *Partition, offset int64) []string {
 		if len(f.Batches) == 0 {
 			return out
 		}
-		for b, err := range record.All(f.Batches) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			records, err := dec.Decode(b, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, rec := range records {
-				if at := b.BaseOffset() + int64(rec.OffsetDelta); at >= offset {
-					out = append(out, string(rec.Value))
-				}
-			}
-		}
+		out = append(out, recordtest.ValuesFrom(t, f.Batches, offset)...)
 		offset = f.Next
 	}
 }
@@ -326,13 +313,8 @@ func TestOffsetForTime(t *testing.T) {
 	p := r.open()
 	defer r.close(p)
 	for i := range 50 {
-		var b record.Builder
-		b.Append(record.Record{Timestamp: int64(1000 + 20*i)})
-		b.Append(record.Record{Timestamp: int64(1010 + 20*i)})
-		data, err := b.Build(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		data := recordtest.Build(t, record.BuilderOptions{},
+			record.Record{Timestamp: int64(1000 + 20*i)}, record.Record{Timestamp: int64(1010 + 20*i)})
 		if _, err := p.Append(t.Context(), Append{Data: data}); err != nil {
 			t.Fatal(err)
 		}

@@ -9,21 +9,14 @@ import (
 	"time"
 
 	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/core/record/recordtest"
 )
 
 func batchOf(t testing.TB, base int64, p *record.Producer, values ...string) record.Batch {
 	t.Helper()
-	var b record.Builder
-	b.Reset(record.BuilderOptions{Producer: p})
-	for _, v := range values {
-		b.Append(record.Record{Timestamp: 1_700_000_000_000, Value: []byte(v)})
-	}
-	data, err := b.Build(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	record.Batch(data).SetBaseOffset(base)
-	return data
+	b := recordtest.Build(t, record.BuilderOptions{Producer: p}, recordtest.Values(values...)...)
+	b.SetBaseOffset(base)
+	return b
 }
 
 func exampleState(t testing.TB) *state {

@@ -43,7 +43,7 @@ func (s *sender) run(ctx context.Context, t *testing.T, c *client.Client, h *His
 			s.pending = s.next()
 			h.Try(s.pending)
 		}
-		res, err := c.ProduceBatches(ctx, s.place.Topic, s.place.Partition, s.encode())
+		res, err := c.ProduceBatches(ctx, s.place.Topic, s.place.Partition, s.encode(t))
 		if err == nil {
 			err = res.Err()
 		}
@@ -81,26 +81,21 @@ func (s *sender) next() []Value {
 	return values
 }
 
-func (s *sender) encode() []byte {
-	var w record.Builder
+func (s *sender) encode(t *testing.T) []byte {
 	o := record.BuilderOptions{Codec: record.Codec(s.number % 5)}
 	if s.idempotent {
 		o.Producer = &record.Producer{ID: s.id.ID, Epoch: s.id.Epoch, BaseSequence: s.sequence}
 	}
-	w.Reset(o)
+	var records []record.Record
 	for _, v := range s.pending {
 		r := record.Record{Timestamp: 1_700_000_000_000, Value: []byte(v.String())}
 		if v.Number%2 == 0 {
 			r.Key = fmt.Appendf(nil, "%d", v.Number%7)
 			r.Headers = []record.RecordHeader{{Key: []byte("pad"), Value: bytes.Repeat([]byte{'.'}, v.Number%512)}}
 		}
-		w.Append(r)
+		records = append(records, r)
 	}
-	b, err := w.Build(nil)
-	if err != nil {
-		panic(err) // small records always fit
-	}
-	return b
+	return recordtest.Build(t, o, records...) // small records always fit
 }
 
 // acknowledged takes down what the broker said.
