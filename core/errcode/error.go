@@ -53,8 +53,8 @@ func (e *Error) Retriable() bool { return e.Code.Info().Retriable }
 func (e *Error) HTTPStatus() int { return e.Code.Info().HTTPStatus }
 
 // From is the first *Error in err's chain. A chain without one becomes REQUEST_TIMED_OUT when a
-// deadline passed, else UNKNOWN; err is then its cause. From(nil) is nil,
-// and so is From of a nil *Error in an error's clothes.
+// deadline passed, else UNKNOWN; err is then its cause. From(nil) is nil, and so is From of an error
+// that holds a nil *Error.
 func From(err error) *Error {
 	if err == nil {
 		return nil
