@@ -44,6 +44,7 @@ type task struct {
 	failed atomic.Pointer[string] // why the last attempt failed; nil when it did not
 
 	// Of the task's goroutine alone:
+	resumed bool  // the saved position has been read, or made: only then are next and saved the task's own
 	saved   int64 // the saved position; -1 for none
 	savedAt time.Time
 }
@@ -86,9 +87,19 @@ func (t *task) run(ctx context.Context) {
 		}
 		pause = min(2*pause, longestPause)
 	}
-	if err := t.save(context.WithoutCancel(ctx)); err != nil {
+	if err := t.end(context.WithoutCancel(ctx)); err != nil {
 		t.logger.Warn("the position of a derivation was not saved: its last second is repeated", "error", err)
 	}
+}
+
+// end saves the position. A task that ends before its first attempt has come so far knows only where it would
+// begin without a saved position: that may not replace one that there is, and must be saved if there is none,
+// as the next task would decide anew what "latest" is.
+func (t *task) end(ctx context.Context) error {
+	if !t.resumed {
+		return t.resume(ctx)
+	}
+	return t.save(ctx)
 }
 
 // attempt derives until something fails or ctx ends.
@@ -123,13 +134,17 @@ func (t *task) resume(ctx context.Context) error {
 		return fmt.Errorf("read the saved position: %w", err)
 	}
 	if ok {
-		t.saved = saved.Next
+		t.saved, t.resumed = saved.Next, true
 		t.next.Store(saved.Next)
 		return nil
 	}
 	t.saved = -1
 	t.next.Store(t.begin)
-	return t.save(ctx) // a restart must not decide anew what "latest" is
+	if err := t.save(ctx); err != nil { // a restart must not decide anew what "latest" is
+		return err
+	}
+	t.resumed = true
+	return nil
 }
 
 // save writes the position into the source partition, unless it has it.
