@@ -263,7 +263,7 @@ func TestDamagedPartitionStandsAlone(t *testing.T) {
 	wantCode(t, "look up a time", err, errcode.CorruptMessage)
 	_, err = b.ProduceBatches(t.Context(), "orders", 1, recordtest.Batch(t, "a"))
 	e := wantCode(t, "produce", err, errcode.StorageFailed)
-	if !strings.Contains(e.Detail, file) || !strings.Contains(e.Detail, "log verify") {
+	if !strings.Contains(e.Detail, file) || !strings.Contains(e.Detail, "verify its log") {
 		t.Errorf("the reason is not told: %s", e.Detail)
 	}
 	d, err := b.writer.find(b.catalog.table().topics["orders"].now().routing(), 1)

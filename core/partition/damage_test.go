@@ -21,7 +21,7 @@ func TestDamageIsToldFromOtherFailures(t *testing.T) {
 	if e.Code != errcode.CorruptMessage || !errors.Is(e, cause) {
 		t.Errorf("got %v", e)
 	}
-	if !strings.Contains(e.Detail, cause.File) || !strings.Contains(e.Detail, "log verify") {
+	if !strings.Contains(e.Detail, cause.File) || !strings.Contains(e.Detail, "verify its log") {
 		t.Errorf("the reason is not told: %s", e.Detail)
 	}
 }
