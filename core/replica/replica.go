@@ -91,6 +91,8 @@ func (r *Replica) started(g *group.Group) error {
 	switch r.State() {
 	case Failed:
 		return r.Failure()
+	case Closing, Closed:
+		return r.refusal("start "+r.options.Name, Closed) // Close has not seen the group, and will not end it
 	case CatchingUp:
 		r.catchUpLocked(g)
 	}
