@@ -72,6 +72,7 @@ func TestPassesDoWhatChanged(t *testing.T) {
 		unchanged(what)
 	}
 	// What changes nothing does not even make a new table.
+	b.reconciler.retry() // the pass that the newest module has asked for
 	tab := b.catalog.table()
 	for range 3000 { // several blocks
 		if _, err := b.AllocateProducerID(t.Context()); err != nil {
@@ -182,6 +183,39 @@ func TestDeletionThatFails(t *testing.T) {
 		if strings.HasPrefix(group, "partition/") {
 			t.Errorf("the state of Raft group %s is left", group)
 		}
+	}
+}
+
+// TestOneFaultOfADeletion: a single disk error while a topic is deleted is over with the next try, and a new
+// topic of that name is not concerned.
+func TestOneFaultOfADeletion(t *testing.T) {
+	for name, hits := range map[string]func(vfs.Op) bool{
+		"files of a partition":   func(op vfs.Op) bool { return op.Kind == vfs.OpRemoveAll && strings.HasSuffix(op.Name, "/gone.1/0") },
+		"directory of the topic": func(op vfs.Op) bool { return op.Kind == vfs.OpSyncDir && strings.HasSuffix(op.Name, "/gone.1") },
+		"files of the topic":     func(op vfs.Op) bool { return op.Kind == vfs.OpRemoveAll && strings.HasSuffix(op.Name, "/gone.1") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var faults atomic.Int32
+			fsys := vfs.NewFaulty(vfs.OS(), func(op vfs.Op) error {
+				if hits(op) && faults.Add(-1) >= 0 {
+					return syscall.EIO
+				}
+				return nil
+			})
+			b := start(t, Options{DataDir: t.TempDir(), FS: fsys})
+			makeTopic(t, b, "gone", 1)
+			faults.Store(1)
+			if err := b.DeleteTopic(t.Context(), "gone"); err != nil { // nil if another pass met the fault before its own
+				wantCode(t, "delete", err, errcode.StorageFailed)
+			}
+			if faults.Load() >= 1 {
+				t.Fatal("the fault was not met")
+			}
+			makeTopic(t, b, "gone", 1)
+			if outcome, err := b.reconciler.reconcile(t.Context()); err != nil || len(outcome) > 0 || len(b.reconciler.leaving) > 0 {
+				t.Errorf("without a fault: %v, %v, %d topics are left", outcome, err, len(b.reconciler.leaving))
+			}
+		})
 	}
 }
 

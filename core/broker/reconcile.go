@@ -139,7 +139,7 @@ func (r *reconciler) pass(ctx context.Context) failures {
 	todo := merge(metadata.Diff(r.applied, image), r.unreconciled)
 	r.applied, r.unreconciled = image, metadata.Changes{}
 	failed := failures{}
-	if todo.Empty() {
+	if todo.Empty() && len(r.leaving) == 0 {
 		return failed
 	}
 	old := r.catalog.table()
@@ -158,7 +158,7 @@ func (r *reconciler) pass(ctx context.Context) failures {
 	r.catalog.newest.Store(next)
 	r.releaseViews(old, next)
 	r.derive(todo, image) // before topics go: derivations from and into them end first
-	r.remove(failed)
+	r.remove(ctx, failed)
 	r.report(ctx, failed)
 	return failed
 }
@@ -299,14 +299,20 @@ func (r *reconciler) derivation(m *metadata.Derivation) derive.Spec {
 	return spec
 }
 
-// remove deletes what is left of topics that are gone, and tries again where that failed before.
-func (r *reconciler) remove(failed failures) {
+// remove deletes what is left of topics that are gone, and tries again where that failed before. Who deleted a
+// topic learns that its files are not gone yet; who has made another of that name since is not concerned.
+func (r *reconciler) remove(ctx context.Context, failed failures) {
 	r.leaving = slices.DeleteFunc(r.leaving, func(s *topicState) bool {
 		err := r.opener.remove(s)
-		if err != nil {
-			failed[s.name] = errors.Join(failed[s.name], err)
+		switch {
+		case err == nil:
+			return true
+		case r.catalog.table().topics[s.name] == nil:
+			failed[s.name] = err
+		case ctx.Err() == nil:
+			r.logger.Error("the files of a deleted topic are not removed; retrying", "topic", s.name, "id", s.id, "error", err)
 		}
-		return err == nil
+		return false
 	})
 }
 

@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path"
 	"sync"
@@ -300,5 +301,9 @@ func (p *Partition) Delete() error {
 		return fmt.Errorf("delete partition %s: %w", p.name, err)
 	}
 	p.life.become(deleted)
-	return p.fs.SyncDir(path.Dir(p.dir))
+	err := p.fs.SyncDir(path.Dir(p.dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // the topic's directory is gone too, as after an earlier call that failed at the sync
+	}
+	return err
 }
