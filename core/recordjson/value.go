@@ -112,13 +112,14 @@ func (s *scanner) number() error {
 func (s *scanner) at(c byte) bool { return s.pos < len(s.b) && s.b[s.pos] == c }
 
 func (s *scanner) digits() error {
-	start := s.pos
-	for s.pos < len(s.b) && s.b[s.pos] >= '0' && s.b[s.pos] <= '9' {
-		s.pos++
+	end := s.pos
+	for end < len(s.b) && s.b[end] >= '0' && s.b[end] <= '9' {
+		end++
 	}
-	if s.pos == start {
+	if end == s.pos {
 		return s.unexpected("a digit")
 	}
+	s.pos = end
 	return nil
 }
 
