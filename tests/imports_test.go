@@ -13,7 +13,7 @@ import (
 // leaves know nothing of the rest.
 var leaves = []string{"core/errcode", "core/record", "raftstore/vfs"}
 
-// layers says what each package may import of this module, from the bottom up. An entry stands for
+// layers says what each package may import of this module, from the bottom up. An entry covers
 // the packages below it too, and the longest entry that fits counts; a package may always import what
 // is below itself.
 var layers = map[string][]string{
@@ -25,7 +25,7 @@ var layers = map[string][]string{
 	"core/recordjson": {"core/errcode", "core/record"},
 	"core/datadir":    {"raftstore/vfs"},
 
-	// The stores lie beside each other; the group sees them through Raft's interfaces alone.
+	// The stores do not know each other; the group sees them through Raft's interfaces alone.
 	"raftstore":           nil,
 	"raftstore/log":       leaves,
 	"raftstore/internal":  {"raftstore/vfs"},
@@ -86,7 +86,7 @@ var inTests = map[string][]string{
 
 func with(base []string, more ...string) []string { return append(slices.Clone(base), more...) }
 
-// within tells whether pkg is root or below it.
+// within reports whether pkg is root or below it.
 func within(pkg, root string) bool { return pkg == root || strings.HasPrefix(pkg, root+"/") }
 
 func withinAny(pkg string, roots []string) bool {

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// Sizes up to which a file and a function can be read at once. Tests are told in order, and may be longer.
+// Sizes up to which a file and a function can be read at once. Tests are read from top to bottom, and may be longer.
 const (
 	maxFileLines     = 420
 	maxFunctionLines = 65

@@ -27,7 +27,7 @@ type source struct {
 func (s source) dir() string  { return path.Dir(s.path) }
 func (s source) isTest() bool { return strings.HasSuffix(s.path, "_test.go") }
 
-// line is where a node stands, for messages.
+// line is the number of a node's line, for messages.
 func (s source) line(p token.Pos) int { return s.set.Position(p).Line }
 
 func parse(t *testing.T, name string, text []byte) source {

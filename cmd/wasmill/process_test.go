@@ -199,7 +199,7 @@ func TestLogsOfAStoppedBroker(t *testing.T) {
 	for _, args := range [][]string{
 		{"topic", "create", "t"},
 		{"produce", "t", "-f", input, "--key-separator", ":"},
-		{"produce", "t", "-f", input, "--format", "raw"}, // what is behind damage tells it from a torn tail
+		{"produce", "t", "-f", input, "--format", "raw"}, // with frames behind it, damage is no torn tail
 	} {
 		if code, _, errs := run(t, append(args, "--server", b.url)...); code != 0 {
 			t.Fatalf("%v: exit %d: %s", args, code, errs)

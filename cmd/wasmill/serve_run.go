@@ -33,7 +33,7 @@ func tuneGC() {
 }
 
 // runBroker serves until ctx ends, then answers what it accepted and closes everything. It listens
-// before it opens the data, so that a port in use is told before a long start, and answers only when
+// before it opens the data, so that a port in use is reported before a long start, and answers only when
 // the broker serves.
 func runBroker(ctx context.Context, cfg config.Config, logger *slog.Logger, out io.Writer) (err error) {
 	tuneGC()
@@ -84,7 +84,7 @@ func runBroker(ctx context.Context, cfg config.Config, logger *slog.Logger, out 
 	return errors.Join(err, shutdown(cfg, logger, server, b, tel))
 }
 
-// watch lets telemetry ask for what is not told to it as it happens.
+// watch lets telemetry ask for what it does not observe as it happens.
 func watch(tel *telemetry.Telemetry, memory *admission.Controller, b *broker.Broker) {
 	tel.RegisterPartitions(func() []telemetry.PartitionStat {
 		stats := []telemetry.PartitionStat{}
@@ -99,8 +99,8 @@ func watch(tel *telemetry.Telemetry, memory *admission.Controller, b *broker.Bro
 	tel.RegisterMemory(memory.Usage)
 }
 
-// shutdown ends the server before the broker: what was accepted is answered. Telemetry goes last, to
-// tell of the rest. All are tried.
+// shutdown ends the server before the broker: what was accepted is answered. Telemetry goes last, as
+// the others are observed until they end. All are tried.
 func shutdown(cfg config.Config, logger *slog.Logger, server *httpapi.Server, b *broker.Broker, tel *telemetry.Telemetry) error {
 	logger.Info("shutting down", "timeout", cfg.ShutdownTimeout)
 	ctx, cancel := context.WithTimeout(context.Background(), cfg.ShutdownTimeout)

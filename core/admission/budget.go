@@ -10,7 +10,7 @@ import (
 	"github.com/wasmill/wasmill/core/errcode"
 )
 
-// rule is what tells budgets from each other.
+// rule is what budgets differ in.
 type rule struct {
 	name   string
 	limit  int64
@@ -54,7 +54,7 @@ func (b *Budget) InUse() int64 { return b.inUse.Load() }
 // budget, which then is held by nobody else.
 func (b *Budget) Clip(n int64) int64 { return min(n, b.rule.limit) }
 
-// Fits tells whether n bytes could be held just now.
+// Fits reports whether n bytes could be held just now.
 func (b *Budget) Fits(n int64) bool {
 	return b.InUse()+n <= b.rule.limit && (b.parent == nil || b.parent.Fits(n))
 }

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// boundFault counts under more labels than allowed and tells what is wrong with the outcome.
+// boundFault counts under more labels than allowed and returns what is wrong with the outcome.
 func boundFault(c *cells[string, atomic.Int64], allowed int, count func(label string)) string {
 	const labels, rounds = 50, 3
 	for range rounds {
@@ -18,7 +18,7 @@ func boundFault(c *cells[string, atomic.Int64], allowed int, count func(label st
 	}
 	all := slices.Collect(c.each())
 	if len(all) > allowed+1 {
-		return fmt.Sprintf("%d labels are told apart, %d are allowed", len(all)-1, allowed)
+		return fmt.Sprintf("%d labels have a cell of their own, %d are allowed", len(all)-1, allowed)
 	}
 	sum := int64(0)
 	for _, cell := range all {

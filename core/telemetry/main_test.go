@@ -64,8 +64,8 @@ func scrape(t testing.TB, tel *Telemetry) string {
 	return w.Body.String()
 }
 
-// values are all series of a scrape: name and labels in the order of the text, and what they stand at.
-// The number of a histogram's values stands under its name with _count.
+// values are all series of a scrape: name and labels in the order of the text, and their value.
+// The number of a histogram's values is under its name with _count.
 func values(t testing.TB, text string) map[string]float64 {
 	t.Helper()
 	parser := expfmt.NewTextParser(model.UTF8Validation)

@@ -35,7 +35,7 @@ func (s stub) Cluster(ctx context.Context) (*api.Cluster, error) {
 	return &api.Cluster{ClusterID: "c"}, s.fail
 }
 
-// announcing tells when a request's end was observed, which may be after the client has its answer.
+// announcing announces when a request's end was observed, which may be after the client has its answer.
 type announcing struct {
 	*Telemetry
 	finished chan struct{}

@@ -16,7 +16,7 @@ import (
 	"github.com/wasmill/wasmill/wasm/wasmtest"
 )
 
-// admin is what an administrator was told.
+// admin is what an administrator was answered.
 type admin struct {
 	mu       sync.Mutex
 	topics   map[string]int32 // name -> partitions

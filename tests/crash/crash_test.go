@@ -65,7 +65,7 @@ func TestKillLoop(t *testing.T) {
 	w.verify("after an orderly stop")
 }
 
-// A broker that stands still for longer than its clients wait is asked again while their first requests
+// A broker that is paused for longer than its clients wait is asked again while their first requests
 // are still there. When it goes on, each batch is written once.
 func TestPauseLoop(t *testing.T) {
 	t.Parallel()

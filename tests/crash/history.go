@@ -82,7 +82,7 @@ type acknowledgement struct {
 	offset int64
 }
 
-// History is what producers sent and heard. It is safe for concurrent use.
+// History is what producers sent and were answered. It is safe for concurrent use.
 type History struct {
 	mu      sync.Mutex
 	ordered map[int]bool // senders
@@ -95,7 +95,7 @@ func NewHistory() *History {
 	return &History{ordered: map[int]bool{}, tried: map[Value]bool{}, acked: map[Value][]acknowledgement{}}
 }
 
-// Ordered notes that a sender's values must stand in the order in which it sent them: that of an idempotent
+// Ordered notes that a sender's values must be in the order in which it sent them: that of an idempotent
 // producer does. Of one that gave up waiting for an answer, the request may still be carried out later.
 func (h *History) Ordered(sender int) {
 	h.mu.Lock()
@@ -147,7 +147,7 @@ func (r *report) add(format string, args ...any) {
 	}
 }
 
-// Faults lists what is wrong with a state, given what producers sent and heard. Derivations must have
+// Faults lists what is wrong with a state, given what producers sent and were answered. Derivations must have
 // caught up.
 func (h *History) Faults(s State) []string {
 	h.mu.Lock()
@@ -158,13 +158,13 @@ func (h *History) Faults(s State) []string {
 		s[place].contiguous(place, r)
 		h.readPlace(place, s[place].Records, found, r)
 	}
-	for v, told := range h.acked {
+	for v, places := range h.acked {
 		for _, topic := range v.Topics() {
 			if _, ok := found[v][topic]; !ok {
 				r.add("%v was acknowledged and is not in %s", v, topic)
 			}
 		}
-		for _, a := range told {
+		for _, a := range places {
 			if at, ok := found[v][a.place.Topic]; ok && (at.place != a.place || a.offset >= 0 && at.offset != a.offset) {
 				r.add("%v was acknowledged at %v offset %d and is at %v offset %d", v, a.place, a.offset, at.place, at.offset)
 			}

@@ -60,10 +60,10 @@ func (s *sender) run(ctx context.Context, t *testing.T, c *client.Client, h *His
 			return
 		}
 		if !s.idempotent {
-			s.pending = nil // nobody knows; these must not be sent again
+			s.pending = nil // whether they were written is unknown; these must not be sent again
 		}
 		if unheard != nil && !unheard.Sent {
-			return // nobody listens any more
+			return // the broker is gone
 		}
 	}
 }

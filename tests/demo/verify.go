@@ -58,7 +58,7 @@ func atEnd(consumer *client.Consumer) bool {
 }
 
 // verify compares what is stored with what was acknowledged: every record in the one topic where it
-// belongs, at the place that its producer was told, and once.
+// belongs, at the place that its producer got as an answer, and once.
 func (d *demo) verify(ctx context.Context) error {
 	packages, err := debian.Packages()
 	if err != nil {

@@ -174,7 +174,7 @@ func numbered(t *testing.T, c *client.Client, name string, n int) []string {
 	return all
 }
 
-// A damaged last frame is what a torn write looks like: it is cut off, what stands before it stays, and
+// A damaged last frame is what a torn write looks like: it is cut off, what is before it stays, and
 // writing goes on there.
 func TestGarbledTail(t *testing.T) {
 	t.Parallel()

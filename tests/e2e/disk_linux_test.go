@@ -15,7 +15,7 @@ import (
 	"github.com/wasmill/wasmill/tests/harness"
 )
 
-// smallDisk mounts a file system of its own. Without the right to, the test is told so and ends: the
+// smallDisk mounts a file system of its own. Without the right to, the test is skipped: the
 // same faults are injected below the broker in the tests of core/partition and raftstore/log.
 func smallDisk(t *testing.T, options string) (dir string, ok bool) {
 	t.Helper()

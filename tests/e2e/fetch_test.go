@@ -181,7 +181,7 @@ func TestLongPoll(t *testing.T) {
 	pollers.Wait()
 }
 
-// NDJSON and event streams begin where they are told, go on as records come, and an event stream resumes
+// NDJSON and event streams begin where they are asked to, go on as records come, and an event stream resumes
 // behind the last event that the client names.
 func TestStreams(t *testing.T) {
 	t.Parallel()

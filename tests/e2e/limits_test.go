@@ -12,7 +12,7 @@ import (
 	"github.com/wasmill/wasmill/wasm/wasmtest"
 )
 
-// When uploads fill the broker's budget others are told to come back, reads go on, and the budget comes
+// When uploads fill the broker's budget others are refused until later, reads go on, and the budget comes
 // back with the uploads' end: memory does not grow with the number of clients.
 func TestBackPressure(t *testing.T) {
 	t.Parallel()
@@ -107,7 +107,7 @@ func TestPartitionsGrow(t *testing.T) {
 	expectValues(t, "in", everywhere(t, c, "in"), "k a", "k b", "k c")
 }
 
-// A dry run tells every verdict and changes nothing.
+// A dry run returns every verdict and changes nothing.
 func TestDryRun(t *testing.T) {
 	t.Parallel()
 	b := harness.Start(t, harness.Options{})

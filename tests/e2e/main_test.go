@@ -52,7 +52,7 @@ type answer struct {
 	Body   []byte
 }
 
-// call sends one request as it is told to, right or wrong. headers are names and values in turn.
+// call sends one request as it is, right or wrong. headers are names and values in turn.
 func call(t *testing.T, b *harness.Broker, method, path string, body []byte, headers ...string) answer {
 	t.Helper()
 	req, err := http.NewRequestWithContext(deadline(t), method, b.URL+path, bytes.NewReader(body))

@@ -36,7 +36,7 @@ type Broker struct {
 	done bool // ended by the test: the cleanup has nothing left to do
 }
 
-// Start starts a broker and waits until it is ready. When the test ends the broker is told to stop,
+// Start starts a broker and waits until it is ready. When the test ends the broker is stopped,
 // must then end with exit code 0, and its log is inspected.
 func Start(tb testing.TB, o Options) *Broker {
 	tb.Helper()
@@ -73,7 +73,7 @@ func Launch(tb testing.TB, o Options) *Broker {
 
 var readyLine = regexp.MustCompile(`(?m)^wasmill ready on (http://\S+) `)
 
-// Await waits until the broker is ready or has ended; it tells which.
+// Await waits until the broker is ready or has ended, and returns which.
 func (b *Broker) Await(tb testing.TB) (ready bool) {
 	tb.Helper()
 	late := time.After(readyWithin)
@@ -107,7 +107,7 @@ func (b *Broker) WaitReady(tb testing.TB) {
 // Stop ends the broker in order: SIGTERM, exit code 0, nothing wrong in the log.
 func (b *Broker) Stop(tb testing.TB) {
 	tb.Helper()
-	b.Signal(tb, syscall.SIGCONT) // a paused process would never hear of it
+	b.Signal(tb, syscall.SIGCONT) // a paused process would not get the signal
 	b.Signal(tb, syscall.SIGTERM)
 	b.Wait(tb)
 	if code := b.ExitCode(); code != 0 {
@@ -115,7 +115,7 @@ func (b *Broker) Stop(tb testing.TB) {
 	}
 }
 
-// Wait waits for a broker that was told to end and inspects its log.
+// Wait waits for a broker that was signalled to end and inspects its log.
 func (b *Broker) Wait(tb testing.TB) {
 	tb.Helper()
 	b.done = true
@@ -172,7 +172,7 @@ func (b *Broker) ClientWith(tb testing.TB, o client.Options) *client.Client {
 }
 
 // Memory is the process's resident memory and the most that it ever was, in bytes; 0 where the
-// system does not tell.
+// system has no such figures.
 func (b *Broker) Memory(tb testing.TB) (now, peak int64) {
 	tb.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.Pid()))

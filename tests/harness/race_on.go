@@ -2,6 +2,6 @@
 
 package harness
 
-// Raced tells whether the tests, and so the brokers that they start, run under the race detector:
+// Raced reports whether the tests, and so the brokers that they start, run under the race detector:
 // slower by some times, and with more memory.
 const Raced = true

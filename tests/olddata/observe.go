@@ -216,7 +216,7 @@ func CaughtUp(ctx context.Context, c *client.Client) ([]client.Derivation, error
 	}
 }
 
-// Kept tells whether a filter writes a record of this value into its output.
+// Kept reports whether a filter writes a record of this value into its output.
 func Kept(value []byte) bool { return len(value) == 0 || value[0] != 'd' }
 
 // Check compares the filter's output with its source: every record once, in order.

@@ -63,7 +63,7 @@ type Producer struct {
 	Epoch        int16  `json:"epoch"`
 	NextSequence int32  `json:"next_sequence"` // -1: unknown, as a request had no answer
 	Batch        []byte `json:"batch"`
-	BaseOffset   int64  `json:"base_offset"` // where the batch was said to lie
+	BaseOffset   int64  `json:"base_offset"` // the answer when it was written
 }
 
 // Filter is a derivation that drops the records of its source whose value begins with 'd' and writes the

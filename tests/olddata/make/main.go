@@ -119,7 +119,7 @@ func observe(ctx context.Context, binary, archive, dir string, filters []olddata
 	return cluster.Version, s, nil
 }
 
-// isBehind tells whether the filter has work left on disk.
+// isBehind reports whether the filter has work left on disk.
 func isBehind(ctx context.Context, binary, dir string, f olddata.Filter) (bool, error) {
 	for p := range f.From {
 		source, err := dump(ctx, binary, dir, fmt.Sprintf("%s/%d", f.Source, p))

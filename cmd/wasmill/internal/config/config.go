@@ -1,7 +1,7 @@
 // Package config is the configuration of a broker process: a plain struct, where its values come
 // from, and what is wrong with them.
 //
-// The same name stands everywhere: the flag --log-level is the variable WASMILL_LOG_LEVEL and the
+// Every value has one name: the flag --log-level is the variable WASMILL_LOG_LEVEL and the
 // key log-level of the YAML file. Flags win over variables, variables over the file, the file over
 // the defaults.
 package config
@@ -79,7 +79,7 @@ type Config struct {
 	Pprof           string        `koanf:"pprof"`
 }
 
-// Default is the configuration of a broker that is told nothing.
+// Default is the configuration of a broker that is given none.
 func Default() Config {
 	return Config{
 		Data:             "./wasmill-data",
