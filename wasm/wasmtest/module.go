@@ -51,12 +51,6 @@ func (m *Module) Memory(minPages, maxPages int) *Module {
 	return m
 }
 
-// NoMemory leaves the memory out.
-func (m *Module) NoMemory() *Module {
-	m.noMemory = true
-	return m
-}
-
 // Table adds a table of min elements.
 func (m *Module) Table(min int) *Module {
 	m.tables = append(m.tables, min)
