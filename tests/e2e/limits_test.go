@@ -62,6 +62,27 @@ func TestBackPressure(t *testing.T) {
 	w.survive(t, b)
 }
 
+// What a fetch may ask for is the operator's to say, beyond the 16 MiB of the default.
+func TestLargeFetches(t *testing.T) {
+	t.Parallel()
+	const batches, most = 40, 64 << 20
+	b := harness.Start(t, harness.Options{Args: []string{"--max-fetch-bytes", "64MiB", "--max-in-flight-bytes", "256MiB"}})
+	c := b.Client(t)
+	keepAll := map[string]string{"retention.ms": "-1"}
+	must(c.CreateTopic(deadline(t), client.TopicSpec{Name: "orders", Config: keepAll}))(t)
+	for range batches {
+		produce(t, c, "orders", 0, strings.Repeat("x", 900_000))
+	}
+	ask := client.FetchRequest{Partitions: []client.FetchFrom{{Topic: "orders", MaxBytes: most}}}
+	res := must(c.Fetch(deadline(t), ask))(t)
+	defer res.Release()
+	if n := len(decode(t, res.Partitions[0].Batches)); n != batches {
+		t.Errorf("a fetch of up to %d MiB brought %d of %d batches of 0.9 MB", most>>20, n, batches)
+	}
+	refuses(t, harness.Options{Args: []string{"--max-fetch-bytes", "64MiB", "--max-in-flight-bytes", "255MiB"}},
+		"max-fetch-bytes", "65280KiB", "max-in-flight-bytes to 256MiB")
+}
+
 // A deleted topic is gone with its records, also after a kill, and a new one of its name is empty.
 func TestDeletedTopicStaysDeleted(t *testing.T) {
 	t.Parallel()
