@@ -323,10 +323,10 @@ func TestFailedSync(t *testing.T) {
 	_ = p.Close()
 	_ = r.log.Close() // it may well complain
 	p.mu.Lock()
-	got := fmt.Sprint(states)
+	got := slices.Clone(states)
 	p.mu.Unlock()
-	if got != "[catching up ready failed closing closed]" {
-		t.Errorf("states %s", got)
+	if want := []State{CatchingUp, Ready, Failed, Closing, Closed}; !slices.Equal(got, want) {
+		t.Errorf("states %v, want %v", got, want)
 	}
 	r.machine, r.onChange = &listing{}, nil
 	p = r.open()
