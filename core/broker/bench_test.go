@@ -107,11 +107,15 @@ func BenchmarkDerive(b *testing.B) {
 	if _, _, err := br.PutDerivation(b.Context(), "d", spec, nil); err != nil {
 		b.Fatal(err)
 	}
-	values := slices.Repeat([]string{strings.Repeat("x", 1000)}, 64)
+	sent := recordtest.Batch(b, slices.Repeat([]string{strings.Repeat("x", 1000)}, 64)...)
+	body := bytes.Clone(sent)
 	b.ReportAllocs()
 	next := int64(0)
 	for b.Loop() {
-		produce(b, br, "load", 0, values...)
+		copy(body, sent)
+		if _, err := br.ProduceBatches(b.Context(), "load", 0, body); err != nil {
+			b.Fatal(err)
+		}
 		req := fetchOf("derived", 0, next)
 		req.Wait = time.Minute
 		resp, err := br.Fetch(b.Context(), req)

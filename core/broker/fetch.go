@@ -65,8 +65,12 @@ type reader struct {
 func (r *reader) fetch(ctx context.Context, req FetchRequest) (*FetchResponse, error) {
 	sources := r.openSources(ctx, req.Partitions)
 	defer closeSources(sources)
-	deadline := time.NewTimer(req.Wait)
-	defer deadline.Stop()
+	var deadline <-chan time.Time
+	if req.Wait > 0 {
+		timer := time.NewTimer(req.Wait)
+		defer timer.Stop()
+		deadline = timer.C
+	}
 	for {
 		resp, bytes, final, err := r.read(ctx, req, sources)
 		if err != nil {
@@ -76,7 +80,7 @@ func (r *reader) fetch(ctx context.Context, req FetchRequest) (*FetchResponse, e
 			return resp, nil
 		}
 		resp.Release() // the bounds stay, the memory is given back while waiting
-		if !r.awaitMore(ctx, resp, sources, deadline.C) {
+		if !r.awaitMore(ctx, resp, sources, deadline) {
 			if bytes == 0 {
 				return resp, nil
 			}
@@ -93,17 +97,10 @@ func (r *reader) read(ctx context.Context, req FetchRequest, sources []source) (
 	if err := r.answers.Acquire(ctx, share); err != nil {
 		return nil, 0, true, fmt.Errorf("fetch: %w", err)
 	}
-	var held []*[]byte
-	resp = NewFetchResponse(make([]FetchedPartition, len(req.Partitions)), func() {
-		for _, buf := range held {
-			keepBuffer(buf)
-		}
-		r.answers.Release(resp.Held)
-	})
-	resp.Held = share
+	memory := newAnswerMemory(r.answers, len(req.Partitions))
+	resp = &memory.response
 	for i, fp := range req.Partitions {
-		buf := buffers.Get().(*[]byte)
-		held = append(held, buf)
+		buf := memory.buffer()
 		out := &resp.Partitions[i]
 		*out = FetchedPartition{Topic: fp.Topic, Partition: fp.Partition, NextOffset: fp.Offset}
 		limit := min(fetchLimit(fp.MaxBytes), int(share)-bytes)
@@ -113,6 +110,35 @@ func (r *reader) read(ctx context.Context, req FetchRequest, sources []source) (
 	}
 	resp.Held = r.settle(share, int64(bytes))
 	return resp, bytes, final, nil
+}
+
+// answerMemory is a fetch's answer with the memory that it holds until it is released.
+type answerMemory struct {
+	response FetchResponse
+	budget   *admission.Budget
+	buffers  []*[]byte
+	one      [1]*[]byte // for the usual answer, of one partition
+}
+
+func newAnswerMemory(budget *admission.Budget, partitions int) *answerMemory {
+	m := &answerMemory{budget: budget}
+	m.buffers = m.one[:0]
+	m.response = FetchResponse{Partitions: make([]FetchedPartition, partitions), release: m.release}
+	return m
+}
+
+// buffer is memory for one partition's batches.
+func (m *answerMemory) buffer() *[]byte {
+	buf := buffers.Get().(*[]byte)
+	m.buffers = append(m.buffers, buf)
+	return buf
+}
+
+func (m *answerMemory) release() {
+	for _, buf := range m.buffers {
+		keepBuffer(buf)
+	}
+	m.budget.Release(m.response.Held)
 }
 
 // settle brings what is held for an answer from share to what it has, and returns what is held then. What

@@ -143,7 +143,7 @@ func (s *stretch) outputPartition(output transform.Topic, e pipeline.Emitted) in
 
 func (s *stretch) add(topicName string, number int32, e pipeline.Emitted, sourceOffset int64) error {
 	err := s.outputs.Add(topicName, number, e.Record, int(sourceOffset))
-	if errcode.Is(err, errcode.MessageTooLarge) {
+	if err != nil && errcode.Is(err, errcode.MessageTooLarge) {
 		// It will never fit, and there is no producer to refuse it to: one record must not stop those behind it.
 		s.logger.Warn("a derivation left out a record that is too large for its destination",
 			"offset", sourceOffset, "destination", topicName, "error", err)
