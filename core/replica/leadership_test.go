@@ -163,6 +163,48 @@ func TestGateKeepsStaleProposalsOut(t *testing.T) {
 	}
 }
 
+// TestGateClosesWithTheLeadership: what passed the gate under one leadership does not pass it from the end of
+// that leadership until all entries before the next are applied.
+func TestGateClosesWithTheLeadership(t *testing.T) {
+	r := newRig(t, vfs.NewMem())
+	p := r.open()
+	defer r.close(p)
+	r.machine.stall = make(chan struct{})
+	last, err := r.log.LastIndex()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := p.Lead("append")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := p.Propose(l, Proposal{Op: "append", Extensions: []byte("before")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wait(t, "the entry is stored", func() bool { index, err := r.log.LastIndex(); return err == nil && index > last })
+	gate := storeGate{Log: &recorder{}, r: p}
+	command := []*raft.Log{{Type: raft.LogCommand}}
+	p.onLeadership(false) // Raft itself leads throughout, as it does at the moment of a new election
+	if err := gate.StoreLogs(command); !errors.Is(err, errStale) {
+		t.Errorf("after the end of the leadership: %v", err)
+	}
+	p.onLeadership(true)
+	if err := gate.StoreLogs(command); !errors.Is(err, errStale) || p.State() != CatchingUp {
+		t.Errorf("elected anew, and %s: %v", p.State(), err)
+	}
+	r.release()
+	if answer, err := f.Wait(); answer != 1 || err != nil {
+		t.Errorf("what was stored before is answered with %v, %v", answer, err)
+	}
+	if err := p.WaitReady(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := gate.StoreLogs(command); err != nil {
+		t.Errorf("ready: %v", err)
+	}
+}
+
 // TestBarrierIsTriedAgain: while a transfer of the leadership is tried, Raft refuses a barrier and goes on
 // to lead. A leader whose barrier was refused must not stay unready for it.
 func TestBarrierIsTriedAgain(t *testing.T) {

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -33,6 +34,10 @@ type Entry struct {
 	AppendedAt time.Time // by the clock of the leader
 	Answer     any       // what Future.Wait returns where the entry was proposed
 }
+
+// errCount is the failure of a state machine that does not apply all entries, or does not count them right,
+// and gives no error for it.
+var errCount = errors.New("the state machine has passed over entries without an error")
 
 // errNotApplied is the answer to entries from the first that could not be applied on.
 var errNotApplied = errors.New("the entry was not applied")
@@ -88,10 +93,18 @@ func (f *fsm) apply() int {
 		return 0
 	}
 	applied, err := f.r.machine.Apply(f.entries)
-	if err != nil {
-		f.failed = fmt.Errorf("apply entry %d: %w", f.entries[applied].Index, err)
-		f.r.Fail(f.failed)
+	switch n := len(f.entries); {
+	case err == nil && applied == n:
+		return applied
+	case applied < 0 || applied >= n: // it is not known which of them were applied: none is a success
+		err = fmt.Errorf("apply %d entries from %d on: the state machine says that it applied %d of them: %w",
+			n, f.entries[0].Index, applied, cmp.Or(err, errCount))
+		applied = 0
+	default:
+		err = fmt.Errorf("apply entry %d: %w", f.entries[applied].Index, cmp.Or(err, errCount))
 	}
+	f.failed = err
+	f.r.Fail(err)
 	return applied
 }
 
