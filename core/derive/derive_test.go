@@ -40,6 +40,7 @@ type fakePartition struct {
 	advanced  chan struct{}
 	positions map[string]partition.Position
 	fail      error         // of Position and Append
+	noAnswer  error         // of Position alone
 	hold      chan struct{} // what Fetch waits for; nil for nothing
 	held      chan struct{} // gets an element when Fetch waits
 }
@@ -92,8 +93,11 @@ func (p *fakePartition) Advanced(offset int64) <-chan struct{} {
 func (p *fakePartition) Position(_ context.Context, origin string) (partition.Position, bool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if err := errors.Join(p.fail, p.noAnswer); err != nil {
+		return partition.Position{}, false, err
+	}
 	at, ok := p.positions[origin]
-	return at, ok, p.fail
+	return at, ok, nil
 }
 
 func (p *fakePartition) Append(_ context.Context, a partition.Append) (partition.Appended, error) {
@@ -350,6 +354,31 @@ func TestDestinationsFailAndReturn(t *testing.T) {
 	}
 }
 
+// TestNothingIsWrittenUnseen: an output that has a part of a stretch already, and whose position cannot be
+// read, gets nothing although it takes appends. When it answers again it gets what it lacks, once.
+func TestNothingIsWrittenUnseen(t *testing.T) {
+	c := newCluster(map[string]int{"source": 1, "derived": 1})
+	m, _ := manage(t, c)
+	source, derived := c.at("source", 0), c.at("derived", 0)
+	source.produce(t, recordtest.Values("k0", "k1")...)
+	derived.produce(t, recordtest.Values("k0")...) // and then the broker was killed
+	derived.set(func() {
+		derived.positions[origin] = partition.OffsetPosition(origin, 1)
+		derived.noAnswer = errors.New("not the leader just now")
+	})
+	m.Reconcile(t.Context(), []Spec{c.spec(1, metadata.StartEarliest, commands)})
+	for failed := false; !failed; {
+		progress, err := m.Progress(7)
+		if err != nil || len(progress) != 1 {
+			t.Fatalf("%+v, %v", progress, err)
+		}
+		failed = progress[0].Err != ""
+	}
+	wantValues(t, "while its position cannot be read", derived.values(t), "k0")
+	derived.set(func() { derived.noAnswer = nil })
+	wantValues(t, "derived", derived.await(t, 2), "k0", "k1")
+}
+
 // TestProgressDoesNotWait: while a task is stopped, and while a pipeline is compiled, the progress is answered
 // at once.
 func TestProgressDoesNotWait(t *testing.T) {
@@ -443,6 +472,27 @@ func TestSourceGrows(t *testing.T) {
 	if progress, err = m.Progress(7); err != nil || len(progress) != 3 || progress[1].Err != "" || progress[2].Partition != 2 {
 		t.Errorf("%+v, %v", progress, err)
 	}
+}
+
+// TestSourceGrowsWithANewVersion: a derivation from the latest record that is replaced knows which partitions
+// it has followed before. One that was added meanwhile is derived as a whole.
+func TestSourceGrowsWithANewVersion(t *testing.T) {
+	c := newCluster(map[string]int{"source": 1, "derived": 1})
+	m, _ := manage(t, c)
+	m.Reconcile(t.Context(), []Spec{c.spec(1, metadata.StartLatest, commands)})
+	c.grow("source", 2)
+	added := c.at("source", 1)
+	added.produce(t, recordtest.Values("k in the new one")...)
+	m.Reconcile(t.Context(), []Spec{c.spec(2, metadata.StartLatest, commands, commands)})
+	added.produce(t, recordtest.Values("k after")...)
+	for derived := false; !derived; {
+		progress, err := m.Progress(7)
+		if err != nil || len(progress) != 2 {
+			t.Fatalf("%+v, %v", progress, err)
+		}
+		derived = progress[1].NextOffset == 2
+	}
+	wantValues(t, "derived", c.at("derived", 0).values(t), "k in the new one", "k after")
 }
 
 // TestOrderPerKey: with as many partitions as the source the output keeps the numbers, otherwise the key

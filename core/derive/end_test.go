@@ -7,6 +7,7 @@ import (
 	"github.com/wasmill/wasmill/core/metadata"
 	"github.com/wasmill/wasmill/core/partition"
 	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/core/record/recordtest"
 )
 
 const origin = "derivation/7/0" // of the task on source/0
@@ -77,4 +78,35 @@ func TestLatestIsDecidedOnce(t *testing.T) {
 	m.Reconcile(t.Context(), []Spec{c.spec(2, metadata.StartLatest, commands, commands)})
 	c.at("derived", 0).await(t, 1)
 	m.Close()
+}
+
+// TestBeginIsSavedFirst: where a derivation from the latest record begins is durable before it reads anything,
+// in an empty source too. A broker that is killed then goes on from there, not from what is latest after it.
+func TestBeginIsSavedFirst(t *testing.T) {
+	for _, before := range [][]string{nil, {"k before"}} {
+		c := newCluster(map[string]int{"source": 1, "derived": 1})
+		killed, _ := manage(t, c)
+		source := c.at("source", 0)
+		if len(before) > 0 {
+			source.produce(t, recordtest.Values(before...)...)
+		}
+		leave := make(chan struct{})
+		source.set(func() { source.hold = leave })
+		killed.Reconcile(t.Context(), []Spec{c.spec(1, metadata.StartLatest, commands)})
+		<-source.held // it is about to read, and never does anything more
+		if next, ok := source.savedPosition(origin); !ok || next != int64(len(before)) {
+			t.Errorf("after %d records the saved position is %d, %v", len(before), next, ok)
+		}
+		source.set(func() { source.hold = nil })
+		source.produce(t, recordtest.Values("k while it was down")...)
+		again, _ := manage(t, c)
+		again.Reconcile(t.Context(), []Spec{c.spec(1, metadata.StartLatest, commands)})
+		source.produce(t, recordtest.Values("k after")...)
+		for derived := false; !derived; {
+			progress, err := again.Progress(7)
+			derived = err == nil && progress[0].NextOffset == int64(len(before))+2
+		}
+		wantValues(t, "derived", c.at("derived", 0).values(t), "k while it was down", "k after")
+		close(leave) // its attempt finds everything there
+	}
 }
