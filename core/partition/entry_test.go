@@ -3,11 +3,12 @@ package partition
 import (
 	"encoding/hex"
 	"math"
+	"reflect"
 	"testing"
 )
 
-// TestEntryGolden pins the bytes of an entry's extensions: logs of earlier versions must replay. The
-// bytes were written by hand from the byte table.
+// TestEntryGolden pins the bytes of an entry's extensions: logs of earlier versions must replay, with the
+// same meaning. The bytes were written by hand from the byte table.
 func TestEntryGolden(t *testing.T) {
 	tests := []struct {
 		name string
@@ -27,6 +28,13 @@ func TestEntryGolden(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := hex.EncodeToString(tt.meta.encode()); got != tt.want {
 				t.Errorf("bytes changed:\n got %s\nwant %s", got, tt.want)
+			}
+			b, err := hex.DecodeString(tt.want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := decodeEntryMeta(b); err != nil || !reflect.DeepEqual(got, tt.meta) {
+				t.Errorf("read as %+v, %v; want %+v", got, err, tt.meta)
 			}
 		})
 	}

@@ -1,6 +1,12 @@
 package partition
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/core/replica/replicatest"
+	"github.com/wasmill/wasmill/raftstore/vfs"
+)
 
 // TestLifeTransitions holds the table against what may happen to a partition, told in words of its own.
 func TestLifeTransitions(t *testing.T) {
@@ -58,4 +64,35 @@ func TestLifeLetsIn(t *testing.T) {
 		}
 		l.awaitReaders()
 	}
+}
+
+// TestCloseWaitsForReaders: the log's files stay open as long as a reader that was let in is at them.
+func TestCloseWaitsForReaders(t *testing.T) {
+	r := newRig(t, vfs.NewMem())
+	p := r.open()
+	appendValues(t, p, nil, "a")
+	if !p.life.beginRead() {
+		t.Fatal("no reader is let in")
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- p.Close() }()
+	replicatest.Await(t, "Close waits for the reader", func() bool {
+		if !p.life.readers.TryRLock() {
+			return true // as somebody waits for the readers to go
+		}
+		p.life.readers.RUnlock()
+		return len(closed) > 0
+	})
+	if len(closed) > 0 {
+		t.Error("Close has returned while a reader is at the log")
+	}
+	if data, err := p.log.Read(nil, 0, 1, 1<<10); err != nil || len(data) == 0 {
+		t.Errorf("the reader gets %d bytes, %v", len(data), err)
+	}
+	p.life.readers.RUnlock()
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	_, err := p.Fetch(nil, 0, 1)
+	wantCode(t, err, errcode.ShuttingDown)
 }

@@ -1,0 +1,89 @@
+package partition
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/core/replica/replicatest"
+	"github.com/wasmill/wasmill/raftstore/vfs"
+)
+
+// TestLargeRequestsKeepTheOrder: a request that is too large to join the open proposal comes after those that
+// have joined it, in the log too: their sequences were checked in this order.
+func TestLargeRequestsKeepTheOrder(t *testing.T) {
+	r := newRig(t, vfs.NewMem())
+	p := r.open()
+	defer r.close(p)
+	for range sharedPending { // so that a shared proposal stays open
+		p.appender.slots <- struct{}{}
+	}
+	p.mu.Lock()
+	leadership, err := p.lead("append")
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := newProposal(leadership, nil, nil)
+	open.shared = true
+	p.open = open
+	p.life.work.Go(func() { p.runShared(open) })
+	p.mu.Unlock()
+	type outcome struct {
+		Appended
+		err error
+	}
+	small := make(chan outcome, 1)
+	go func() {
+		done, err := p.Append(t.Context(), Append{Data: batchOf(t, 0, &record.Producer{ID: 1}, "small")})
+		small <- outcome{done, err}
+	}()
+	replicatest.Await(t, "the small request has joined", func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return len(open.data) > 0
+	})
+	large := appendValues(t, p, &record.Producer{ID: 1, BaseSequence: 1}, strings.Repeat("x", 2*coalesceBelow))
+	for range sharedPending {
+		<-p.appender.slots
+	}
+	if first := <-small; first.err != nil || first.BaseOffset != 0 || large.BaseOffset != 1 {
+		t.Errorf("the small request is at %d (%v), the large one at %d; want 0 and 1", first.BaseOffset, first.err, large.BaseOffset)
+	}
+	if got := values(t, p, 0); len(got) != 2 || got[0] != "small" {
+		t.Errorf("the first of %d records is %.20q, want the small request's", len(got), got[0])
+	}
+}
+
+// TestAnsweredIsNotPending: whatever the outcome, what was answered is pending no longer. Otherwise every
+// producer and every origin that ever wrote would take memory.
+func TestAnsweredIsNotPending(t *testing.T) {
+	r := newRig(t, vfs.NewMem())
+	p := r.open()
+	want := func(what string) {
+		t.Helper()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if len(p.pending) != 0 || len(p.pendingPositions) != 0 {
+			t.Errorf("%s: %d producers and %d origins are pending", what, len(p.pending), len(p.pendingPositions))
+		}
+	}
+	position := []Position{OffsetPosition("derivation/1/0", 9)}
+	appendValues(t, p, &record.Producer{ID: 1}, "a")
+	if _, err := p.Append(t.Context(), Append{Data: batchOf(t, 0, &record.Producer{ID: 2}, "b"), Positions: position}); err != nil {
+		t.Fatal(err)
+	}
+	want("written")
+	_, err := p.Append(t.Context(), Append{Data: batchOf(t, 0, &record.Producer{ID: 1, BaseSequence: 5}, "c")})
+	wantCode(t, err, errcode.OutOfOrderSequence)
+	if done, err := p.Append(t.Context(), Append{Positions: position}); err != nil || !done.Duplicate {
+		t.Errorf("a repetition: %+v, %v", done, err)
+	}
+	want("refused, and a repetition")
+	p.replica.Fail(errors.New("the log takes no more"))
+	_, err = p.Append(t.Context(), Append{Data: batchOf(t, 0, &record.Producer{ID: 3}, "d"), Positions: []Position{OffsetPosition("o", 1)}})
+	wantCode(t, err, errcode.StorageFailed)
+	r.close(p)
+	want("failed")
+}
