@@ -128,7 +128,7 @@ func TestBodiesAreRefusedAtOnce(t *testing.T) {
 
 func TestOthersWaitForTheirTurn(t *testing.T) {
 	for name := range small(t).each() {
-		if name == "bodies" {
+		if name != "answers" && name != "appends" {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
@@ -154,6 +154,32 @@ func TestOthersWaitForTheirTurn(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Whoever waits to decompress is served in the end, or gives up itself.
+func TestUnpackingWaitsAsLongAsTheRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := small(t).Unpack
+		if err := b.Acquire(t.Context(), b.Limit()); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		began := time.Now()
+		expectRefusal(t, b.Acquire(ctx, 1), 1000, "65536", "Retry-After")
+		if waited := time.Since(began); waited != time.Hour {
+			t.Errorf("gave up after %v, want %v", waited, time.Hour)
+		}
+		served := make(chan error)
+		go func() { served <- b.Acquire(t.Context(), 1) }()
+		time.Sleep(time.Hour)
+		b.Release(b.Limit())
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+		b.Release(1)
+		expectEmpty(t, b)
+	})
 }
 
 // A wait that is cancelled holds nothing afterwards and does not keep those behind it waiting.

@@ -15,7 +15,7 @@ type rule struct {
 	name   string
 	limit  int64
 	total  int64         // that limit is a share of
-	wait   time.Duration // at most; 0: what does not fit is refused at once
+	wait   time.Duration // at most; 0: what does not fit is refused at once; patient: as long as the context lasts
 	retry  time.Duration // what a refusal advises
 	full   string        // what fills the budget, for a refusal
 	advice string        // what to do, for a refusal
@@ -84,8 +84,11 @@ func (b *Budget) Acquire(ctx context.Context, n int64) error {
 	case b.rule.wait == 0:
 		return b.Refusal(nil)
 	}
-	ctx, cancel := context.WithTimeout(ctx, b.rule.wait)
-	defer cancel()
+	if b.rule.wait != patient {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, b.rule.wait)
+		defer cancel()
+	}
 	if err := b.acquire(ctx, n); err != nil {
 		return b.Refusal(err)
 	}

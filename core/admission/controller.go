@@ -24,6 +24,10 @@ const MinTotal = 64 << 10
 // commit takes on a slow disk, and shorter than clients wait for an answer.
 const queueWait = 5 * time.Second
 
+// patient is the wait of those whose turn is sure to come: whoever is before them is at work and waits for
+// no client, at most for an append, whose wait is bounded.
+const patient time.Duration = -1
+
 // Times after which a refused request is worth another attempt. Bodies leave the broker within one group
 // commit; the others at the pace of a reader or of the disk.
 const (
@@ -41,7 +45,7 @@ type Controller struct {
 	// Bodies bounds the bodies of requests from their arrival until the answer. It never waits: a client
 	// that is refused at once costs nothing.
 	Bodies *Budget
-	// Unpack bounds what batches are decompressed and decoded to. Batches wait for their turn.
+	// Unpack bounds what batches are decompressed and decoded to. Batches wait for their turn, however long.
 	Unpack *Budget
 	// Appends bounds the entries that Raft has not yet answered for, of all partitions together. Most of
 	// these bytes are a request's body and counted there too; those that pipelines and derivations make
@@ -77,7 +81,7 @@ func New(total int64) (*Controller, error) {
 			full: "request bodies in flight", advice: "send this one again",
 		}),
 		Unpack: newBudget(rule{
-			name: "unpack", limit: s.Unpack, total: total, wait: queueWait, retry: retryOthers,
+			name: "unpack", limit: s.Unpack, total: total, wait: patient, retry: retryOthers,
 			full: "batches that are being decompressed", advice: "slow down and try again",
 		}),
 		Appends: newBudget(rule{
