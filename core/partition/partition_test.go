@@ -34,6 +34,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type rig struct {
 	t            testing.TB
 	fs           vfs.FS
+	dir          string
 	stable       raft.StableStore
 	config       Config
 	appends      *admission.Budget // nil: the default
@@ -45,7 +46,7 @@ type rig struct {
 
 func newRig(t testing.TB, fsys vfs.FS) *rig {
 	return &rig{
-		t: t, fs: fsys, stable: raft.NewInmemStore(), id: "1",
+		t: t, fs: fsys, dir: "data/0", stable: raft.NewInmemStore(), id: "1",
 		transport: func(string) group.Transport { return transport.NewLocal("1") },
 		config:    Config{SegmentBytes: 256 << 10, RetentionBytes: -1, RetentionAge: -1},
 	}
@@ -53,7 +54,7 @@ func newRig(t testing.TB, fsys vfs.FS) *rig {
 
 func (r *rig) tryOpen() (*Partition, error) {
 	return Open(Options{
-		Name: "orders/0", Group: "partition/1/0", FS: r.fs, Dir: "data/0", ID: r.id, Stable: r.stable,
+		Name: "orders/0", Group: "partition/1/0", FS: r.fs, Dir: r.dir, ID: r.id, Stable: r.stable,
 		Transport: r.transport, Timing: r.timing, Config: r.config, Logger: slog.New(slog.DiscardHandler), OnRoll: func() {}, Appends: r.appends,
 		OnLeadership: r.onLeadership,
 	})
