@@ -21,8 +21,8 @@ type machine struct {
 	snapshotted atomic.Uint64                  // index of the newest snapshot, as far as is known
 	due         chan struct{}                  // has an element when a snapshot is due
 
-	// mu makes it one step to store an image and to wake those who wait: whoever takes changed before he
-	// loads image cannot miss the image that comes after. It covers changed alone.
+	// mu covers changed. An image is stored and the channel closed in one critical section: a caller that
+	// takes the channel first and loads the image then cannot miss a later image.
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced whenever image was
 }
@@ -47,7 +47,7 @@ func (m *machine) Apply(entries []replica.Entry) (int, error) {
 		var a answer
 		command, err := metadata.DecodeEntry(entries[n].Data)
 		if err != nil {
-			// Whoever proposed it could encode it, so this is the log of a newer broker.
+			// Its proposer could encode it, so a newer version of the broker wrote it.
 			m.logger.Error("metadata log entry is refused", "index", entries[n].Index, "error", err)
 			a.err = err
 		} else {
@@ -61,7 +61,7 @@ func (m *machine) Apply(entries []replica.Entry) (int, error) {
 	if len(entries) > 0 && entries[len(entries)-1].Index >= m.snapshotted.Load()+m.every {
 		select {
 		case m.due <- struct{}{}:
-		default: // asked already
+		default: // one is due already
 		}
 	}
 	return len(entries), nil
@@ -97,7 +97,7 @@ func (m *machine) waitVersion(ctx context.Context, after uint64) (*metadata.Imag
 	}
 }
 
-// Snapshot takes the image of now, which costs nothing; it is written later.
+// Snapshot captures the current image, which is a pointer. It is encoded when it is written.
 func (m *machine) Snapshot() (io.WriterTo, error) { return imageSnapshot{m.image.Load()}, nil }
 
 // Restore replaces the image by a snapshot's.
@@ -117,7 +117,7 @@ func (m *machine) Restore(r io.Reader) error {
 	return nil
 }
 
-// imageSnapshot is an image on its way to the disk.
+// imageSnapshot is a captured image.
 type imageSnapshot struct{ image *metadata.Image }
 
 // WriteTo writes the image.

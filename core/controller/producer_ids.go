@@ -8,14 +8,14 @@ import (
 	"github.com/wasmill/wasmill/core/metadata"
 )
 
-// producerIDBlock is how many producer ids a broker takes at a time; what it has not used when it
-// stops is lost, which costs nothing.
+// producerIDBlock is how many producer ids a broker takes at a time. Ids that are unused when it stops are
+// never used.
 const producerIDBlock = 1000
 
-// ProducerIDs gives out producer ids one by one from blocks of its own. Safe for concurrent use.
+// ProducerIDs allocates producer ids one by one from blocks. Safe for concurrent use.
 type ProducerIDs struct {
 	propose Propose
-	block   chan idBlock // has its one element when nobody holds the block
+	block   chan idBlock // holds the current block while no call has it
 }
 
 // Propose carries a command out, as Controller.Propose does.
@@ -26,15 +26,16 @@ type idBlock struct {
 	left int32
 }
 
-// NewProducerIDs takes its blocks through propose.
+// NewProducerIDs allocates blocks through propose.
 func NewProducerIDs(propose Propose) *ProducerIDs {
 	p := &ProducerIDs{propose: propose, block: make(chan idBlock, 1)}
 	p.block <- idBlock{}
 	return p
 }
 
-// Next is an id that nobody else has or will have. Most calls do no I/O; those that do wait for the
-// group, and others wait for them, as long as their contexts last. The error is an *errcode.Error.
+// Next is an id that is never returned again, by any broker. Most calls do no I/O. A call that takes a new
+// block waits for the group, and concurrent calls wait for that one, until their contexts end. The error
+// is, or wraps, an *errcode.Error.
 func (p *ProducerIDs) Next(ctx context.Context) (int64, error) {
 	var b idBlock
 	select {

@@ -6,7 +6,7 @@ import (
 	"github.com/wasmill/wasmill/core/errcode"
 )
 
-// Result is the answer to a command that was carried out. What it points to belongs to the image.
+// Result is the outcome of a command that was applied. What it points to belongs to the image.
 type Result struct {
 	Version uint64 // of the image afterwards
 	Changed bool   // false: everything was as the command wants it already
@@ -23,10 +23,9 @@ type Result struct {
 	ProducerIDs     int32 // and is this long
 }
 
-// Apply carries a command out. The image given stays as it is; the one returned is the same when the
-// command was refused or changed nothing. The error is an *errcode.Error.
-//
-// Apply depends on its arguments alone.
+// Apply applies a command. It leaves the image given as it is, and returns that same image when the
+// command was refused or changed nothing. The error is an *errcode.Error. The result depends on the
+// arguments alone.
 func Apply(image *Image, e Entry) (*Image, Result, error) {
 	if e.Command == nil {
 		return image, Result{}, errcode.New(errcode.InvalidRequest, "there is no command")
@@ -49,8 +48,8 @@ func Apply(image *Image, e Entry) (*Image, Result, error) {
 	return &next, result, nil
 }
 
-// canonicalTime is t in UTC to the millisecond, which is how it is kept. Years that RFC 3339 cannot
-// say are refused: such a time could not be written into a snapshot.
+// canonicalTime is t in UTC to the millisecond, as it is stored. Years outside of RFC 3339 are refused:
+// such a time could not be written into a snapshot.
 func canonicalTime(t time.Time) (time.Time, error) {
 	c := time.UnixMilli(t.UnixMilli()).UTC()
 	if year := c.Year(); year < 1 || year > 9999 {
@@ -59,7 +58,7 @@ func canonicalTime(t time.Time) (time.Time, error) {
 	return c, nil
 }
 
-// expectVersion is the compare of compare-and-set.
+// expectVersion returns VERSION_CONFLICT if a version is expected and is not the current one.
 func expectVersion(what string, expected *uint64, current uint64) error {
 	if expected == nil || *expected == current {
 		return nil
@@ -83,7 +82,7 @@ func (c AllocateProducerIDs) apply(next *Image, _ time.Time) (Result, error) {
 	return Result{Changed: true, FirstProducerID: first, ProducerIDs: c.Count}, nil
 }
 
-// maxProducerID leaves room at the end of the number range, so that sums cannot overflow.
+// maxProducerID is far enough from the largest int64 that sums cannot overflow.
 const maxProducerID = 1 << 62
 
 func (c SetClusterInfo) apply(next *Image, _ time.Time) (Result, error) {

@@ -8,7 +8,7 @@ import (
 	"github.com/wasmill/wasmill/core/errcode"
 )
 
-// moduleFields is what a module may declare that it reads, in the order in which it is kept.
+// moduleFields are the record fields that a module may declare, in the order in which they are stored.
 var moduleFields = []string{"key", "value", "headers", "timestamp"}
 
 const maxABILength = 64
@@ -72,7 +72,7 @@ func (c DeleteModule) apply(next *Image, _ time.Time) (Result, error) {
 	return Result{Changed: true, Module: m}, nil
 }
 
-// mustModule is the version of the module, 0 for the newest, or why there is none.
+// mustModule is a version of a module, 0 for the newest, or UNKNOWN_MODULE.
 func (i *Image) mustModule(name string, version int) (*Module, error) {
 	if m := i.Module(name, version); m != nil {
 		return m, nil
@@ -84,7 +84,7 @@ func (i *Image) mustModule(name string, version int) (*Module, error) {
 	return nil, errcode.New(errcode.UnknownModule, "there is no module %q: upload it first", clip(name))
 }
 
-// canonicalFields sorts what a module reads and drops doubles.
+// canonicalFields sorts the fields that a module reads and removes duplicates.
 func canonicalFields(module string, fields []string) ([]string, error) {
 	for _, f := range fields {
 		if !slices.Contains(moduleFields, f) {
@@ -101,13 +101,13 @@ func canonicalFields(module string, fields []string) ([]string, error) {
 	return kept, nil
 }
 
-// isHash tells whether s is 64 digits of lower-case hex.
+// isHash reports whether s is 64 digits of lower-case hex.
 func isHash(s string) bool {
 	const digits = "0123456789abcdef"
 	return len(s) == 64 && strings.Trim(s, digits) == ""
 }
 
-// listed joins names for an error, but not endlessly; the error's fields have them all.
+// listed joins the first names of a list for an error's text. The error's fields have all of them.
 func listed(names []string) string {
 	const most = 10
 	if len(names) > most {

@@ -13,9 +13,9 @@ import (
 	"github.com/wasmill/wasmill/wasm/abi"
 )
 
-// ResolveStages checks stages as a user writes them and fills in what he left out: the version of
-// each module and the policy. Topic is the one whose records they get. The result is the caller's;
-// the error is an *errcode.Error whose field "stage" is the stage's index.
+// ResolveStages checks stages as a user writes them and fills in the module versions and policies that
+// are left out. Topic is the one whose records the stages get. The caller owns the result. The error is
+// an *errcode.Error whose field "stage" is the stage's index.
 func (i *Image) ResolveStages(place abi.Place, topic string, stages []Stage) ([]Stage, error) {
 	if len(stages) == 0 {
 		return nil, errcode.New(errcode.InvalidPipeline, "there are no stages: name at least one module")
@@ -77,8 +77,8 @@ func (i *Image) resolvePolicy(place abi.Place, topic string, s Stage) (abi.OnErr
 	return policy, err
 }
 
-// canonicalConfig is a stage's configuration without insignificant space; the same configuration
-// written twice is the same bytes. null and nothing are the same.
+// canonicalConfig is a stage's configuration without insignificant space, so that the same configuration
+// has the same bytes. null is the same as no configuration.
 func canonicalConfig(config json.RawMessage) (json.RawMessage, error) {
 	if len(config) == 0 {
 		return nil, nil

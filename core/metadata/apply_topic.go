@@ -11,8 +11,7 @@ import (
 const (
 	// MaxPartitions bounds the partitions of one topic.
 	MaxPartitions = 10_000
-	// MaxReplication is 1 while a cluster is one broker: a copy that does not exist must not be
-	// promised.
+	// MaxReplication is 1 as long as a cluster has one broker.
 	MaxReplication = 1
 )
 
@@ -100,7 +99,7 @@ func (i *Image) putTopic(t *Topic) {
 	i.topicsByID = with(i.topicsByID, t.ID, t)
 }
 
-// mustTopic is the topic, or why there is none.
+// mustTopic is the topic, or VIEW_READ_ONLY or UNKNOWN_TOPIC_OR_PARTITION.
 func (i *Image) mustTopic(name string) (*Topic, error) {
 	if t := i.topics[name]; t != nil {
 		return t, nil
@@ -111,8 +110,8 @@ func (i *Image) mustTopic(name string) (*Topic, error) {
 	return nil, errcode.New(errcode.UnknownTopicOrPartition, "there is no topic %q: create it first", clip(name))
 }
 
-// checkNewName refuses a topic or view name that is not legal or taken. Topics and views share one
-// name space.
+// checkNewName refuses a topic or view name that is illegal or taken. Topics and views share one name
+// space.
 func (i *Image) checkNewName(what, name string) error {
 	if err := CheckName(errcode.InvalidTopic, what, name); err != nil {
 		return err
@@ -154,7 +153,7 @@ func checkPartitions(topic string, n int32) error {
 	return nil
 }
 
-// max1 reads 0 as the default of 1.
+// max1 replaces 0 by the default of 1.
 func max1[N int16 | int32](n N) N {
 	if n == 0 {
 		return 1

@@ -117,8 +117,8 @@ func (c PutDerivation) startFrom(old *Derivation) (string, error) {
 	return start, nil
 }
 
-// checkLoop refuses a derivation whose output would, through other derivations, come back to its
-// source and go round forever.
+// checkLoop refuses a derivation whose output would return to its source through other derivations:
+// its records would be derived again without end.
 func (i *Image) checkLoop(d *Derivation) error {
 	reached := []string{d.Topic}
 	all := append(i.Derivations(), d)

@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// Changes names what differs between two images: what was made, changed or removed. Lists are sorted.
-// Producer ids are not in it, since nobody but their owner acts on them.
+// Changes names what differs between two images: what was created, changed or removed. Lists are sorted.
+// Producer ids are left out, since only their owner needs to know.
 type Changes struct {
 	Cluster     bool // the cluster got its id
 	Topics      []string
@@ -22,13 +22,13 @@ func (c Changes) Empty() bool {
 	return !c.Cluster && len(c.Topics)+len(c.Modules)+len(c.Pipelines)+len(c.Views)+len(c.Derivations) == 0
 }
 
-// Diff compares two images, in whatever order and however many commands lie between them. Something that
-// was removed and made again under its name is one name: compare ids or versions to tell.
+// Diff compares two images with any number of commands between them, in either order. What was removed
+// and created again under its name is one name: compare ids or versions to detect it.
 //
 // Entries of an image never change and are shared by the images after it, so they are compared by
-// pointer. A table that no command has touched is the same map, which is not looked into: an image
-// that differs in its producer ids alone costs nothing. An image that was restored from a snapshot
-// shares nothing with others and differs in everything.
+// pointer. A table that no command has changed is the same map, and its entries are not compared: two
+// images that differ only in producer ids cost a few pointer comparisons. An image that was restored
+// from a snapshot shares no entries with others, so it differs in everything.
 func Diff(old, now *Image) Changes {
 	return Changes{
 		Cluster:     old.clusterID != now.clusterID,

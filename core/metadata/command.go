@@ -13,14 +13,14 @@ import (
 // MaxCommandBytes bounds one encoded command.
 const MaxCommandBytes = 1 << 20
 
-// Command is a change to the metadata, not yet carried out. The implementations are the structs of
-// this package; they are plain data and hold no clock.
+// Command is a change of the metadata that is not applied yet. The structs of this package implement it;
+// they are plain data.
 type Command interface {
 	// kind is the command's type in the envelope and the version of its encoding: the oldest that says
 	// all of it, so that brokers of versions before read what they can carry out.
 	kind() (name string, version int)
-	// apply changes next, which is the caller's own, at the time at. It refuses with an
-	// *errcode.Error, and next is then thrown away. It must copy what it keeps of the command.
+	// apply changes next, a copy that belongs to the caller, at the time at. After an error, which is an
+	// *errcode.Error, next is discarded. It must copy what it keeps of the command.
 	apply(next *Image, at time.Time) (Result, error)
 }
 
@@ -32,8 +32,8 @@ type CreateTopic struct {
 	Config      map[string]string `json:"config,omitempty"`
 }
 
-// AlterTopic changes a topic. Partitions may only grow (0: as they are); a null value in Config takes
-// the key back to its default.
+// AlterTopic changes a topic. Partitions may only grow (0: unchanged); a null value in Config resets the
+// key to its default.
 type AlterTopic struct {
 	Name       string             `json:"name"`
 	Partitions int32              `json:"partitions,omitempty"`
@@ -69,7 +69,7 @@ type SetPipeline struct {
 	Expected *uint64 `json:"expected,omitempty"`
 }
 
-// DeletePipeline takes a topic's write pipeline away.
+// DeletePipeline removes a topic's write pipeline.
 type DeletePipeline struct {
 	Topic    string  `json:"topic"`
 	Expected *uint64 `json:"expected,omitempty"` // as in SetPipeline
@@ -106,7 +106,7 @@ type DeleteDerivation struct {
 	Expected *uint64 `json:"expected,omitempty"` // as in SetPipeline
 }
 
-// AllocateProducerIDs takes a block of producer ids that nobody else will ever get.
+// AllocateProducerIDs takes a block of producer ids, which are never allocated again.
 type AllocateProducerIDs struct {
 	Count int32 `json:"count"` // 1 to MaxProducerIDBlock
 }
@@ -116,7 +116,7 @@ type SetClusterInfo struct {
 	ClusterID string `json:"cluster_id"`
 }
 
-// Kind is the name of a command's type, as it stands in the log.
+// Kind is the name of a command's type in the log.
 func Kind(c Command) string {
 	name, _ := c.kind()
 	return name
@@ -172,8 +172,7 @@ func decodeAs[C Command](data []byte) (Command, error) {
 	return c, nil
 }
 
-// Entry is a command as it stands in the log: with the time that it was proposed at, which is the
-// only time that Apply knows.
+// Entry is a command in the log, with the time at which it was proposed. Apply knows no other time.
 type Entry struct {
 	At      time.Time
 	Command Command
@@ -235,8 +234,8 @@ func DecodeEntry(data []byte) (Entry, error) {
 	return Entry{env.At, command}, nil
 }
 
-// strict reads exactly one JSON value into to. Unknown members are refused: a replica that skipped
-// one would go another way than a replica that knows it.
+// strict decodes exactly one JSON value into to. It refuses unknown members: a replica that ignored one
+// would compute another state than a replica that knows it.
 func strict(data []byte, to any) error {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()

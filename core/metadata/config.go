@@ -54,7 +54,7 @@ type TopicConfig struct {
 	TimestampType   string // "CreateTime": the producer's timestamps are kept
 }
 
-// DefaultTopicConfig is what a topic has that sets nothing.
+// DefaultTopicConfig is the configuration of a topic that sets no key.
 func DefaultTopicConfig() TopicConfig {
 	return TopicConfig{
 		Retention:       7 * 24 * time.Hour,
@@ -67,8 +67,8 @@ func DefaultTopicConfig() TopicConfig {
 	}
 }
 
-// configKey is one key: how it is read from and written to text. The parsers only take the text
-// apart; what values are acceptable is Validate's to say.
+// configKey is one key and its conversion from and to text. The parsers check the syntax only; Validate
+// checks the values.
 type configKey struct {
 	name string
 	get  func(TopicConfig) string
@@ -130,7 +130,7 @@ type ConfigFault struct {
 	Reason string `json:"reason"`
 }
 
-// ParseTopicConfig reads a topic's configuration. Every fault is told at once, in one INVALID_CONFIG
+// ParseTopicConfig reads a topic's configuration. It reports all faults at once, in one INVALID_CONFIG
 // error whose field "faults" lists them as []ConfigFault, sorted by key.
 func ParseTopicConfig(set map[string]string) (TopicConfig, error) {
 	c := DefaultTopicConfig()
@@ -194,20 +194,20 @@ func configError(faults []ConfigFault) error {
 		return nil
 	}
 	slices.SortStableFunc(faults, func(a, b ConfigFault) int { return strings.Compare(a.Key, b.Key) })
-	told := make([]string, len(faults))
+	texts := make([]string, len(faults))
 	for i, f := range faults {
-		told[i] = fmt.Sprintf("%s = %q: %s", f.Key, f.Value, f.Reason)
+		texts[i] = fmt.Sprintf("%s = %q: %s", f.Key, f.Value, f.Reason)
 	}
-	return errcode.New(errcode.InvalidConfig, "topic configuration is not acceptable: %s", strings.Join(told, "; ")).
+	return errcode.New(errcode.InvalidConfig, "topic configuration is not acceptable: %s", strings.Join(texts, "; ")).
 		With("faults", faults)
 }
 
-// unknownKey tells that there is no such key, and which one may have been meant.
+// unknownKey is the reason for a key that does not exist, with the key that is most similar.
 func unknownKey(name string) string {
 	best, distance := "", 1+len(name)/2
 	for _, k := range configKeys {
 		if len(name) > 2*len(k.name) {
-			continue // hopeless, and a long name would cost time
+			continue // not similar, and a long name would cost time
 		}
 		if d := editDistance(name, k.name); d < distance {
 			best, distance = k.name, d

@@ -6,8 +6,9 @@
 // replica computes the same bytes. A command that cannot be carried out is refused with an
 // *errcode.Error as its answer; the state stays as it was. Package controller runs it as a Raft group.
 //
-// The structs here are what stands in logs and snapshots, and nothing else: what is answered to clients
-// has its own, so that a change of the API cannot change the disk format. Golden files pin their bytes.
+// The structs of this package are the contents of logs and snapshots, and nothing else: answers to
+// clients have their own in core/api, so that a change of the API cannot change the disk format. Golden
+// files pin the bytes.
 //
 // What a command of one version does must never change, because logs are replayed: a new rule is a
 // new version of the command, and it may be proposed only once every replica knows it.

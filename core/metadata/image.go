@@ -22,7 +22,7 @@ type Image struct {
 	views       map[string]*View
 	derivations map[string]*Derivation
 	// counters remember the last version of every module, pipeline, view and derivation name, also of
-	// those that are gone, so that a name and a version mean one thing for good. Keys: see counterKey.
+	// removed ones, so that a name and a version are never used again. Keys: see counterKey.
 	counters map[string]uint64
 }
 
@@ -53,7 +53,7 @@ func (i *Image) Topic(name string) *Topic { return i.topics[name] }
 // TopicByID is the topic with this id, or nil.
 func (i *Image) TopicByID(id TopicID) *Topic { return i.topicsByID[id] }
 
-// Knew tells whether a topic with this id was ever made.
+// Knew reports whether a topic with this id was ever created.
 func (i *Image) Knew(id TopicID) bool { return id < i.nextTopic }
 
 // Topics is every topic.
@@ -87,7 +87,7 @@ func (i *Image) Modules() []*Module {
 // ModuleVersions is every version of a module, oldest first; empty when there is no such module.
 func (i *Image) ModuleVersions(name string) []*Module { return slices.Clone(i.modules[name]) }
 
-// HasHash tells whether any module version has these bytes (lower-case hex of their SHA-256).
+// HasHash reports whether any module version has these bytes (lower-case hex of their SHA-256).
 func (i *Image) HasHash(sha256 string) bool {
 	for _, versions := range i.modules {
 		if slices.ContainsFunc(versions, func(m *Module) bool { return m.SHA256 == sha256 }) {
@@ -156,7 +156,7 @@ func (i *Image) moduleUsers(name string, version int) []string {
 	return names
 }
 
-// topicUsers names what depends on a topic. Its own pipeline does not count: it goes with the topic.
+// topicUsers names what depends on a topic. Its own pipeline does not count, as it is removed with it.
 func (i *Image) topicUsers(topic string) []string {
 	var names []string
 	for _, u := range i.users() {
@@ -194,14 +194,14 @@ func sorted[V any](m map[string]V) []V {
 	return list
 }
 
-// with copies a table and sets one entry; images share the tables that a command leaves alone.
+// with copies a table and sets one entry. Images share the tables that a command does not change.
 func with[K comparable, V any](m map[K]V, key K, value V) map[K]V {
 	c := maps.Clone(m)
 	c[key] = value
 	return c
 }
 
-// without copies a table and leaves one entry out.
+// without copies a table without one entry.
 func without[K comparable, V any](m map[K]V, key K) map[K]V {
 	c := maps.Clone(m)
 	delete(c, key)

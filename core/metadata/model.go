@@ -7,7 +7,7 @@ import (
 	"github.com/wasmill/wasmill/wasm/abi"
 )
 
-// TopicID names a topic for good: a name may be deleted and used again, an id never is.
+// TopicID identifies a topic. A name may be used again after a deletion, an id never is.
 type TopicID uint64
 
 // Topic is a named, partitioned log.

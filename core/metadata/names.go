@@ -17,7 +17,7 @@ func CheckName(code errcode.Code, what, name string) error {
 	return nil
 }
 
-// clip keeps a hostile name from filling an error.
+// clip shortens a name for an error's text.
 func clip(s string) string {
 	const most = 64
 	if len(s) > most {
@@ -26,8 +26,8 @@ func clip(s string) string {
 	return s
 }
 
-// collisionKey is equal for names that metric systems cannot tell apart: Kafka counts '.' and '_' as
-// the same character there and refuses the second such name.
+// collisionKey is equal for names that differ in '.' and '_' only. Metric systems cannot distinguish
+// them, and Kafka refuses the second such name too.
 func collisionKey(name string) string { return strings.ReplaceAll(name, ".", "_") }
 
 // ParseModuleRef splits "name" or "name@version". The version is 0 when there is none: the newest.

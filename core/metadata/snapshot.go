@@ -18,7 +18,7 @@ import (
 //	16      8     length of the body
 //	24      n     body: one compact JSON object, its lists sorted
 //
-// The same state has the same bytes, always.
+// The same state always has the same bytes.
 const (
 	snapshotMagic   = "wmillmd\n"
 	snapshotVersion = 1
@@ -108,7 +108,7 @@ func DecodeImage(data []byte) (*Image, error) {
 	return image, nil
 }
 
-// image builds the tables, and refuses what no sequence of commands can have made.
+// image builds the tables. It refuses a body that no sequence of commands can have produced.
 func (b *body) image() (*Image, error) {
 	i := NewImage()
 	i.version, i.clusterID = b.Version, b.ClusterID
@@ -156,7 +156,7 @@ func (b *body) image() (*Image, error) {
 	return i, i.compactConfigs()
 }
 
-// compactConfigs brings stage configurations to the form in which they are written.
+// compactConfigs removes insignificant space from stage configurations, as ResolveStages does.
 func (i *Image) compactConfigs() error {
 	for _, u := range i.users() {
 		for n := range u.stages {

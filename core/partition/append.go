@@ -46,7 +46,7 @@ type proposal struct {
 	leadership replica.Leadership // under which its requests were checked
 	shared     bool               // by several requests: data is the proposal's own copy
 	future     replica.Future     // once it was proposed and taken
-	done       chan struct{}      // closed when err is set for good
+	done       chan struct{}      // closed when err is final
 	err        error
 }
 
@@ -157,7 +157,7 @@ func (p *Partition) submit(pending *pendingAppend, a Append) (*proposal, Appende
 		p.open = newProposal(leadership, nil, nil)
 		p.open.shared = true
 		shared := p.open
-		p.life.work.Go(func() { p.runShared(shared) }) // this request is counted in: nobody is done waiting
+		p.life.work.Go(func() { p.runShared(shared) }) // this request is counted in work, so Add cannot race with Wait
 		p.joinLocked(pending, a.Data)
 	default:
 		p.proposeOpenLocked() // earlier requests go first

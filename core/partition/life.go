@@ -15,7 +15,7 @@ const (
 	failed                    // reads only: its replica has failed
 	closing                   // answers what it took
 	closed                    // its files are closed
-	deleting                  // is closing, or closed, for good
+	deleting                  // closing, or closed, to be removed
 	deleted                   // its files are gone
 )
 
@@ -34,10 +34,10 @@ var lifeTransitions = [...][]lifeState{
 	deleted:  {},
 }
 
-// life is a partition's state and those who rely on it.
+// life is a partition's state and the work that depends on it.
 //
-// Whoever ends the partition first changes the state and then waits for those who came before. So what
-// enter and beginRead let in finds the log open until it leaves:
+// Close and Delete first change the state and then wait for the work that was admitted before. So what
+// enter and beginRead admit finds the log open until it ends:
 //
 //	a reader                              Close
 //	readers.RLock
@@ -49,8 +49,8 @@ var lifeTransitions = [...][]lifeState{
 type life struct {
 	state atomic.Uint32 // a lifeState; read without mu, changed under it
 
-	// mu makes two things one step each: to change the state, and to count work in because of the state.
-	// Nothing is waited for under it, and no other lock is taken.
+	// mu covers two critical sections: a change of the state, and a look at the state together with
+	// work.Add. Nothing is waited for under it, and no other lock is taken.
 	mu   sync.Mutex
 	work sync.WaitGroup // appends and shared proposals under way; counted in while serving
 
@@ -60,7 +60,7 @@ type life struct {
 func (l *life) now() lifeState { return lifeState(l.state.Load()) }
 
 // become changes the state if the table allows it, and reports whether it did. What the table refuses is
-// no fault: Close, Delete and a failure may come at the same time, and the later state wins.
+// not an error: Close, Delete and a failure may happen at the same time, and the later state wins.
 func (l *life) become(next lifeState) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -83,8 +83,8 @@ func (l *life) enter() (s lifeState, entered bool) {
 	return s, true
 }
 
-// beginRead lets a reader at the log, to be ended with readers.RUnlock, unless the partition is ending. It
-// must not be nested: an end that waits in between would stop both.
+// beginRead admits a reader, to be ended with readers.RUnlock, unless the partition is closing. It must not
+// be nested: a writer that waits between the two RLocks would deadlock with them.
 func (l *life) beginRead() bool {
 	l.readers.RLock()
 	if l.now() >= closing {
@@ -94,7 +94,7 @@ func (l *life) beginRead() bool {
 	return true
 }
 
-// awaitReaders returns when no reader that beginRead let in is at the log.
+// awaitReaders waits until all readers that beginRead admitted have ended.
 func (l *life) awaitReaders() {
 	l.readers.Lock()
 	defer l.readers.Unlock()

@@ -8,7 +8,7 @@ import (
 	"github.com/wasmill/wasmill/raftstore/log"
 )
 
-// Rolled tells whether a segment was sealed since the last Maintain.
+// Rolled reports whether a segment was sealed since the last Maintain.
 func (p *Partition) Rolled() bool { return p.rolled.Load() }
 
 // Maintain does what a partition needs now and then: a snapshot, so that a restart reads the tail and
@@ -26,7 +26,7 @@ func (p *Partition) Maintain(now time.Time) error {
 		err = errors.Join(p.dropSegments(now), p.replica.Snapshot(), p.dropSegments(now))
 	}
 	if p.life.now() >= closing {
-		return nil // it was closed meanwhile: whatever went wrong does not matter
+		return nil // it was closed meanwhile, which explains any error
 	}
 	return err
 }

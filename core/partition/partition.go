@@ -39,7 +39,7 @@ const retainedSnapshots = 2
 // Options open a partition.
 type Options struct {
 	Name      string // topic/partition, for people
-	Group     string // name of the Raft group in the stable store: unique for good
+	Group     string // name of the Raft group in the stable store; never used again
 	FS        vfs.FS
 	Dir       string // the partition's own directory; made when missing
 	ID        raft.ServerID
@@ -83,21 +83,21 @@ type Partition struct {
 	rolled   atomic.Bool // a segment was sealed since the last Maintain
 	onRolled func()
 
-	// mu makes it one step to check a request against the state and what is pending, to make it pending,
-	// and to propose it or let it join a proposal: the order of checks is the order of entries.
+	// mu covers the fields below. One critical section checks a request against the state and what is
+	// pending, makes it pending, and proposes it or adds it to the open proposal: the order of checks is
+	// the order of entries.
 	mu               sync.Mutex
 	open             *proposal                  // shared proposal that still takes requests
 	pending          map[int64][]*pendingAppend // by producer id
 	pendingPositions map[string]*pendingAppend  // by origin
 
-	// stateMu covers state for no longer than a batch of entries takes to apply, or a request to look
-	// something up.
+	// stateMu covers state: for writing while a batch of entries is applied, for reading during a look-up.
 	stateMu sync.RWMutex
 	state   *state
 
-	// waitMu makes it one step to move the bounds, or to end, and to wake those who wait for that: whoever
-	// finds under it that there is nothing yet gets a channel that will be closed. The bounds are read
-	// without it.
+	// waitMu covers advanced, together with the changes that close it: the bounds move, and the partition
+	// ends. A caller that finds under waitMu that neither has happened gets a channel that will be closed.
+	// The bounds are read without it.
 	waitMu        sync.Mutex
 	advanced      chan struct{} // closed and forgotten at the next move of the high watermark
 	highWatermark atomic.Int64
@@ -243,7 +243,7 @@ func (p *Partition) refusal(op string, s lifeState) *errcode.Error {
 	return p.replica.Failure()
 }
 
-// Failure is why the partition takes no writes for good, nil when it has not failed.
+// Failure is why the partition takes no writes until it is opened again, nil when it has not failed.
 func (p *Partition) Failure() error {
 	if failure := p.replica.Failure(); failure != nil {
 		return failure

@@ -9,11 +9,11 @@ import (
 	"github.com/wasmill/wasmill/core/errcode"
 )
 
-// retryMs is when a request that was refused for want of room may be tried again.
+// retryMs is after how many milliseconds a refused request may be retried.
 const retryMs = 1000
 
-// Error translates what Raft or the log answered to an attempt, named op, to change the group. If the
-// replica has failed, that is the reason. The result wraps err.
+// Error translates an error of Raft or of the log to a code. Op names the operation that failed. If the
+// replica has failed, the result is its failure; else it wraps err.
 func (r *Replica) Error(op string, err error) *errcode.Error {
 	if failure := r.Failure(); failure != nil {
 		return failure

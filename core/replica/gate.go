@@ -9,8 +9,8 @@ import (
 // errStale refuses a proposal of an earlier leadership.
 var errStale = errors.New("the entry was proposed under an earlier leadership")
 
-// storeGate is the log as Raft sees it. It keeps proposals of an earlier leadership out: see the package
-// comment. All else passes.
+// storeGate is the log that Raft gets. It refuses proposals of an earlier leadership: see the package
+// comment. Everything else passes.
 type storeGate struct {
 	Log
 	r *Replica
@@ -22,9 +22,9 @@ func (g storeGate) IsMonotonic() bool {
 	return ok && m.IsMonotonic()
 }
 
-// StoreLogs is called by Raft's main goroutine alone, so that it is the leader, or not, for the whole
-// call. A leader that has not caught up has taken no proposals yet under this leadership: those that it
-// is to store are older. The error makes it step down.
+// StoreLogs is called by Raft's main goroutine alone, so Raft's role does not change during the call. A
+// leader that has not caught up has accepted no proposals under this leadership: those that it stores are
+// older. The error makes it step down.
 func (g storeGate) StoreLogs(entries []*raft.Log) error {
 	if !g.r.caughtUp.Load() && g.r.leads() {
 		for _, e := range entries {

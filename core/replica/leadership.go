@@ -6,9 +6,9 @@ import (
 	"github.com/wasmill/wasmill/raftstore/group"
 )
 
-// Lead is the leadership under which this replica is ready. Whoever checks the state machine before a
-// proposal gets it first and hands it to Propose. The error, an *errcode.Error about op, is why the
-// replica takes nothing. It costs one atomic load.
+// Lead is the leadership under which this replica is ready. A caller whose proposal depends on the state
+// machine calls it first, then reads the state, and hands it to Propose. The error, an *errcode.Error
+// about op, is why the replica takes no proposals. It costs one atomic load.
 func (r *Replica) Lead(op string) (Leadership, error) {
 	c := condition(r.condition.Load())
 	if s := c.state(); s != Ready {
@@ -17,15 +17,15 @@ func (r *Replica) Lead(op string) (Leadership, error) {
 	return c.leadership(), nil
 }
 
-// onLeadership follows what Raft says, one call at a time. Raft does not begin to lead before the call
-// that ended its leadership before that has returned. So there is no moment at which Raft leads anew and
-// the replica is still ready, or caught up, from the last time.
+// onLeadership is called by the group, one call at a time. Raft does not begin to lead before the call that
+// ended its last leadership has returned. So Raft never leads again while the replica is still ready, or
+// caught up, from the last time.
 func (r *Replica) onLeadership(leads bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.caughtUp.Store(false)
 	switch s := r.State(); {
-	case s >= Failed: // it stays so, whoever leads
+	case s >= Failed: // it stays so
 	case leads:
 		r.toLocked(CatchingUp)
 		if r.group != nil { // else started does it

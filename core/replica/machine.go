@@ -14,13 +14,12 @@ import (
 // order of maps. One goroutine calls Apply, Snapshot and Restore; only writing a snapshot out goes on
 // meanwhile.
 type StateMachine interface {
-	// Apply applies committed entries in order and returns how many. It may set the Answer of each. An
-	// error is about the first entry that was not applied: an entry that cannot be applied must not be
-	// passed over, so the replica fails, and neither that entry nor any after it is ever applied or
-	// answered as a success. Refusing a command is an Answer, not an error. Data and Extensions must not
-	// be kept.
+	// Apply applies committed entries in order and returns how many it applied. It may set the Answer of
+	// each. An error is about the first entry that was not applied: the replica fails, and neither that
+	// entry nor any later one is applied or answered as a success. A refused command is an Answer, not an
+	// error. Apply must not keep Data and Extensions.
 	Apply(entries []Entry) (applied int, err error)
-	// Snapshot captures the state without delay; it is written out later, while entries are applied.
+	// Snapshot captures the state quickly. It is written later, while entries are applied.
 	Snapshot() (io.WriterTo, error)
 	// Restore replaces the state by a snapshot's.
 	Restore(r io.Reader) error
@@ -56,9 +55,9 @@ var _ raft.BatchingFSM = (*fsm)(nil)
 // Apply is never called, as Raft prefers ApplyBatch.
 func (f *fsm) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l})[0] }
 
-// ApplyBatch applies those of the entries that were proposed. It goes on after the log has failed, since
-// entries that were committed before are to be answered; it never goes on after an entry that could not
-// be applied.
+// ApplyBatch applies the entries that were proposed. It continues after the log has failed, since entries
+// that were committed before must be answered. It does not continue after an entry that could not be
+// applied.
 func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 	answers := make([]any, len(logs))
 	for _, l := range logs {
@@ -108,7 +107,7 @@ func (f *fsm) apply() int {
 	return applied
 }
 
-// Snapshot refuses a state that lacks an entry: Raft believes that all were applied.
+// Snapshot refuses after an entry could not be applied, since Raft takes all entries for applied.
 func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
 	if f.failed != nil {
 		return nil, f.failed
@@ -131,8 +130,8 @@ type fsmSnapshot struct {
 	state io.WriterTo
 }
 
-// Persist writes the state once every entry that it speaks of is durable: after a power loss the log must
-// not end before its newest snapshot.
+// Persist writes the state after every entry in it is durable: after a power loss the log must not end
+// before its newest snapshot.
 func (s fsmSnapshot) Persist(sink raft.SnapshotSink) error {
 	if err := s.log.Sync(); err != nil {
 		return errors.Join(fmt.Errorf("sync the log: %w", err), sink.Cancel())

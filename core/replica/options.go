@@ -24,8 +24,8 @@ type Options struct {
 
 	// Logger is nil for no logs.
 	Logger *slog.Logger
-	// OnChange is told of every change of state, in order. It is called under the replica's lock: it must
-	// be quick, must not block, and must not call the replica. May be nil.
+	// OnChange is called with every new state, in order. It is called under the replica's lock: it must be
+	// quick, must not block, and must not call the replica. May be nil.
 	OnChange func(State)
 	// Timing is zero for the group's defaults.
 	Timing group.Timing
@@ -57,8 +57,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Stores are what a replica keeps its group in. They stay their owner's, who closes them after the
-// replica.
+// Stores are where a replica keeps its group. They belong to the caller, who closes them after the replica.
 type Stores struct {
 	Log       Log
 	Stable    raft.StableStore

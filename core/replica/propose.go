@@ -9,19 +9,19 @@ import (
 )
 
 // maxPending bounds the proposals of a group that are not answered. It lies below Raft's MaxAppendEntries,
-// 1024, which is also the capacity of Raft's queue: more entries at once would leave a rest behind that
-// waits for CommitTimeout, and handing over would block.
+// 1024, which is also the capacity of Raft's queue: of more entries at once Raft would leave some for the
+// next CommitTimeout, and handing one over would block.
 const maxPending = 768
 
 // Proposal is an entry for the log.
 type Proposal struct {
-	Op         string // what is tried, for errors: "append orders/3"
-	Data       []byte // the log may patch it in place; it belongs to the replica until Wait returns
+	Op         string // the operation and its object, for errors: "append orders/3"
+	Data       []byte // the log may change it in place; it belongs to the replica until Wait returns
 	Extensions []byte
 }
 
-// Future is the outcome of a proposal. Wait must be called exactly once for every one: it gives the
-// proposal's place free, and Close waits for it.
+// Future is the outcome of a proposal. Wait must be called exactly once for every one: it releases the
+// proposal's slot, and Close waits for it.
 type Future struct {
 	r    *Replica
 	op   string
@@ -57,7 +57,7 @@ func (r *Replica) handOver(l Leadership, p Proposal) (Future, error) {
 	if now != newCondition(Ready, l) {
 		s := now.state()
 		if s == Ready {
-			s = Follower // ready again; it was not in between
+			s = Follower // as it was since
 		}
 		return Future{}, r.refusal(p.Op, s)
 	}

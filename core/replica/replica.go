@@ -31,20 +31,21 @@ type Replica struct {
 	applied  atomic.Uint64 // index of the last entry that the state machine has seen since Start
 	discard  atomic.Bool   // no last snapshot
 
-	// condition is the state and the leadership. It is read without mu and changes under it.
+	// condition is the state and the leadership. It is read without mu and changed under it.
 	condition atomic.Uint64
 
-	// mu makes a change of state one step with what must happen in the same state: counting work in, and
-	// handing a proposal to Raft. It is never held while waiting for Raft: handing over does not block, as
-	// maxPending is below the capacity of Raft's queue. OnChange is called under it.
+	// mu covers every change of the state, and what must happen in one and the same state: adding to work,
+	// and handing a proposal to Raft, which does not block, as maxPending is below the capacity of Raft's
+	// queue. It is never held while waiting for Raft. OnChange is called under it.
 	mu      sync.Mutex
 	group   *group.Group  // nil until Start
 	changed chan struct{} // closed, and replaced, at every change of state
 
-	// work is what must be over before Raft ends: proposals, barriers, snapshots. Added to under mu, in
-	// states before Failed, so that nobody adds once somebody waits.
+	// work counts what must end before Raft does: proposals, barriers, snapshots. Added to under mu and in
+	// states before Failed only, so that no Add can race with a Wait.
 	work sync.WaitGroup
-	// ending is the end of a replica that failed. Added to under mu, in states before Closing.
+	// ending counts the goroutine that ends Raft after a failure. Added to under mu and in states before
+	// Closing only.
 	ending sync.WaitGroup
 }
 
@@ -83,7 +84,8 @@ func (r *Replica) Start(s Stores) error {
 	return nil
 }
 
-// started takes over a group that runs already: it may have been elected, or have failed, meanwhile.
+// started takes over the running group. It may have been elected, have failed, or have been closed
+// meanwhile.
 func (r *Replica) started(g *group.Group) error {
 	r.raft.Store(g.Raft())
 	r.mu.Lock()
@@ -120,8 +122,8 @@ func (r *Replica) restore() error {
 // State is what the replica may do just now.
 func (r *Replica) State() State { return condition(r.condition.Load()).state() }
 
-// toLocked changes the state and wakes those who wait for a change. Asking for a change that the table
-// does not have is a fault of this package.
+// toLocked changes the state and wakes the callers of WaitReady. A change that the table does not have is a
+// bug of this package.
 func (r *Replica) toLocked(next State) {
 	now := condition(r.condition.Load())
 	if !now.state().mayBecome(next) {
@@ -159,12 +161,12 @@ func (r *Replica) WaitReady(ctx context.Context) error {
 	}
 }
 
-// Failure is why the replica has stopped for good, nil if it has not.
+// Failure is why the replica takes no proposals until it is opened again, nil if it has not failed.
 func (r *Replica) Failure() *errcode.Error { return r.failure.Load() }
 
-// Fail stops the replica for good: nothing more is proposed, and Raft ends once what was proposed is
-// answered. The owner of the log calls it when the log takes no more entries. It returns without delay;
-// the first cause counts.
+// Fail stops the replica: it takes no more proposals, and Raft ends when all earlier ones are answered. The
+// owner of the log calls it when the log takes no more entries. It does not wait. Only the first call
+// counts.
 func (r *Replica) Fail(cause error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -174,7 +176,7 @@ func (r *Replica) Fail(cause error) {
 	r.failure.Store(errcode.New(errcode.StorageFailed,
 		"%s takes no writes: %w; check the disk, then restart the broker", r.options.Name, cause))
 	if s := r.State(); s == Closing || s == Closed {
-		return // Raft is ended already
+		return // Close ends Raft
 	}
 	r.logger.Error("replica stopped: its storage failed; reads go on", "error", cause)
 	r.toLocked(Failed)
@@ -183,7 +185,7 @@ func (r *Replica) Fail(cause error) {
 	}
 }
 
-// endFailed ends Raft. It cannot be done where the failure is found, which is mostly within Raft.
+// endFailed ends Raft, in a goroutine of its own: most failures are found on a goroutine of Raft.
 func (r *Replica) endFailed() {
 	r.work.Wait()
 	if err := r.group.Close(); err != nil {
@@ -191,8 +193,8 @@ func (r *Replica) endFailed() {
 	}
 }
 
-// Close refuses new proposals, waits until those under way are answered, takes a last snapshot, so that
-// the next start reads little of the log, and ends Raft. It is idempotent.
+// Close refuses new proposals, waits until the earlier ones are answered, takes a last snapshot, so that the
+// next start reads little of the log, and ends Raft. It is idempotent.
 func (r *Replica) Close() error { return r.close() }
 
 // Discard is Close without the last snapshot, for a replica whose stores are about to be deleted.
@@ -228,8 +230,8 @@ func (r *Replica) lastSnapshot() {
 	}
 }
 
-// Snapshot makes the state durable if it has moved since the last snapshot. Followers may take snapshots
-// too.
+// Snapshot makes the state durable if an entry was applied since the last snapshot. Followers take
+// snapshots too.
 func (r *Replica) Snapshot() error {
 	if err := r.begin("snapshot " + r.options.Name); err != nil {
 		return err
@@ -238,7 +240,7 @@ func (r *Replica) Snapshot() error {
 	return r.takeSnapshot()
 }
 
-// begin counts a piece of work in, unless the replica has stopped.
+// begin adds to work, unless the replica has failed or is closed.
 func (r *Replica) begin(op string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -7,11 +7,11 @@ type State uint8
 
 // The states. A replica leads its group in CatchingUp and Ready.
 const (
-	Follower   State = iota // another replica leads, or nobody; so it is before Start too
-	CatchingUp              // leads, and has not yet applied all entries of earlier terms
-	Ready                   // leads, and its state machine has everything: proposals are taken
-	Failed                  // stopped for good; see Failure
-	Closing                 // answers what was proposed
+	Follower   State = iota // does not lead; also the state before Start
+	CatchingUp              // leads, and has not applied all entries of earlier terms
+	Ready                   // leads, and has applied all entries of earlier terms: takes proposals
+	Failed                  // takes no proposals until it is opened again; see Failure
+	Closing                 // waits for the answers to earlier proposals
 	Closed                  // Raft has ended
 )
 
@@ -31,7 +31,7 @@ var transitions = [...][]State{
 
 func (s State) mayBecome(next State) bool { return slices.Contains(transitions[s], next) }
 
-// Leadership stands for one election of this replica, and for the time that it was Ready after it.
+// Leadership identifies one election of this replica and the time during which it was Ready after it.
 type Leadership uint64
 
 // condition is a State and a Leadership in one word, so that they are read together without a lock.

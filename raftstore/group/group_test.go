@@ -412,3 +412,34 @@ func TestGroupOptionsValidate(t *testing.T) {
 		t.Error("a lease longer than the heartbeat was accepted")
 	}
 }
+
+// TestLeadershipEndsBeforeTheNextBegins: while OnLeadership(false) has not returned, raft does not work as
+// the leader again, however fast it is re-elected. Time passes only when all goroutines wait.
+func TestLeadershipEndsBeforeTheNextBegins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newMember(t).options(&tally{})
+		o.Timing = Timing{Heartbeat: time.Hour, Election: time.Hour, Lease: time.Hour, Commit: time.Hour}
+		lost, release := make(chan struct{}, 2), make(chan struct{})
+		o.OnLeadership = func(leads bool) {
+			if !leads {
+				lost <- struct{}{}
+				<-release
+			}
+		}
+		g := startLeader(t, o)
+		mustDo(t, o.Transport.Campaign()) // the leader steps down and is elected again
+		<-lost
+		synctest.Wait()
+		applied := make(chan error, 1)
+		go func() { applied <- g.Raft().Barrier(0).Error() }()
+		synctest.Wait()
+		select {
+		case err := <-applied:
+			t.Errorf("raft answered as the leader before the end of its last leadership was handled: %v", err)
+			applied <- err
+		default:
+		}
+		close(release)
+		mustDo(t, <-applied)
+	})
+}
