@@ -81,7 +81,7 @@ cross: ## build everything for each of PLATFORMS, unoptimised for speed
 		GOOS=$${platform%/*} GOARCH=$${platform#*/} CGO_ENABLED=0 $(GO) build -gcflags='all=-N -l' ./...; \
 	done
 
-vuln: $(VULN) ## known vulnerabilities of what is used; asks vuln.go.dev
+vuln: $(VULN) ## known vulnerabilities of what is used; asks Go's vulnerability database
 	$(VULN) ./...
 
 bench: ## the broker against the raw limits of this machine (BENCHFLAGS go to it)
