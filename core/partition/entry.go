@@ -75,7 +75,9 @@ func decodeEntryMeta(b []byte) (entryMeta, error) {
 			if n != 8 {
 				return m, fmt.Errorf("%w: trim of %d bytes", ErrEntry, n)
 			}
-			m.trimTo = int64(binary.LittleEndian.Uint64(field))
+			if m.trimTo = int64(binary.LittleEndian.Uint64(field)); m.trimTo < 0 {
+				return m, fmt.Errorf("%w: trim to offset %d", ErrEntry, m.trimTo)
+			}
 		default:
 			return m, fmt.Errorf("%w: unknown field %d", ErrEntry, tag)
 		}

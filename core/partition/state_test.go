@@ -142,6 +142,7 @@ func FuzzDecodeState(f *testing.F) {
 func FuzzDecodeEntryMeta(f *testing.F) {
 	f.Add(entryMeta{positions: []Position{{Origin: "a", Kind: PositionOffset, Next: 1}}, trimTo: 7}.encode())
 	f.Add([]byte{1, 2, 8, 0})
+	f.Add([]byte("\x01\x02\x08\x000000000\xfc")) // trims to a negative offset
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := decodeEntryMeta(b)
 		if err != nil {
