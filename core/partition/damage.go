@@ -21,12 +21,12 @@ func IsDamage(err error) bool {
 	if errors.As(err, &corruption) {
 		return true
 	}
-	for _, damage := range []error{ErrLogShort, ErrState, group.ErrLogLost, group.ErrHistoryGap, snapshot.ErrCorrupt} {
+	for _, damage := range []error{ErrLogShort, ErrState, snapshot.ErrCorrupt} {
 		if errors.Is(err, damage) {
 			return true
 		}
 	}
-	return false
+	return group.IsDamage(err)
 }
 
 // DamageError is the answer to reads of a partition that could not be opened because of cause, which is

@@ -37,7 +37,7 @@ func startReplicas(t *testing.T, change func(*Config)) *replicas {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rs.network.Seed(t, l)
+		rs.network.Seed(t, l, r.stable)
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}

@@ -188,7 +188,7 @@ func startThree(t *testing.T) *members {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ms.network.Seed(t, l)
+		ms.network.Seed(t, l, m.stable)
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}

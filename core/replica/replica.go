@@ -73,7 +73,7 @@ func (r *Replica) Start(s Stores) error {
 	g, err := group.Start(group.Options{
 		Name: r.options.Group, ID: r.options.ID, Log: storeGate{Log: s.Log, r: r}, Stable: s.Stable,
 		Snapshots: s.Snapshots, Transport: r.options.Transport(r.options.Group), FSM: &fsm{r: r},
-		Logger: r.logger, SkipRestore: true, OnLeadership: r.onLeadership, Timing: r.options.Timing,
+		Logger: r.logger, SkipRestore: true, OnLeadership: r.onLeadership, OnFailed: r.Fail, Timing: r.options.Timing,
 	})
 	if err != nil {
 		return fmt.Errorf("start %s: %w", r.options.Name, err)

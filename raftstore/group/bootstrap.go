@@ -13,6 +13,10 @@ var (
 	ErrLogLost = errors.New("the group's log and snapshots are gone")
 	// ErrHistoryGap means that the log begins after the end of the newest usable snapshot.
 	ErrHistoryGap = errors.New("entries between the snapshot and the log are missing")
+	// ErrVoteLost means that the stored term is older than the log or the snapshot, or is not there: the
+	// stable store was lost or replaced by an older one, and with it perhaps a vote. This server could vote
+	// a second time in one term, and two servers could lead in it.
+	ErrVoteLost = errors.New("the stored term and vote are lost")
 )
 
 // bootstrap gives a group without history its first entry: a configuration with this server as the only
@@ -26,14 +30,11 @@ var (
 func bootstrap(o Options) error {
 	last, err := o.Log.LastIndex()
 	if err != nil {
-		return fmt.Errorf("read the last index: %w", err)
+		return readFailure("the last index", err)
 	}
-	snapshots, err := o.Snapshots.List()
-	if err != nil {
-		return fmt.Errorf("list snapshots: %w", err)
-	}
-	if last > 0 || len(snapshots) > 0 {
-		return nil
+	newest, err := newestSnapshot(o.Snapshots)
+	if err != nil || last > 0 || newest.Index > 0 {
+		return err
 	}
 	if term, err := storedTerm(o.Stable, voteTermKey); err != nil || term > 0 {
 		if err == nil {
@@ -82,26 +83,36 @@ func storedTerm(s raft.StableStore, key string) (uint64, error) {
 	if err == nil || err.Error() == notFound {
 		return term, nil
 	}
-	return 0, fmt.Errorf("read %s: %w", key, err)
+	return 0, readFailure(key, err)
 }
+
+// checkTerm compares the stored term with that of the newest entry. Raft stores a term before it takes an
+// entry of it, and bootstrap does so too.
+func checkTerm(s raft.StableStore, newest uint64) error {
+	term, err := storedTerm(s, currentTermKey)
+	if err != nil || term >= newest {
+		return err
+	}
+	return fmt.Errorf("the stable store says term %d, the log has entries of term %d: %w; %s", term, newest, ErrVoteLost, voteRemedy)
+}
+
+// voteRemedy is what to do about ErrVoteLost.
+const voteRemedy = "restore the stable store from the backup that has these files, or remove this server " +
+	"from the group and let it join again under a new id"
 
 // checkContinuity refuses a log that lacks entries after the newest usable snapshot, as when the snapshot
 // that covered them is damaged and an older one took its place. Raft would panic.
 func checkContinuity(log raft.LogStore, snapshots raft.SnapshotStore) error {
 	first, err := log.FirstIndex()
 	if err != nil {
-		return fmt.Errorf("read the first index: %w", err)
+		return readFailure("the first index", err)
 	}
-	list, err := snapshots.List()
+	newest, err := newestSnapshot(snapshots)
 	if err != nil {
-		return fmt.Errorf("list snapshots: %w", err)
+		return err
 	}
-	covered := uint64(0)
-	if len(list) > 0 {
-		covered = list[0].Index
-	}
-	if first > covered+1 {
-		return fmt.Errorf("log begins at index %d, snapshot ends at %d: %w", first, covered, ErrHistoryGap)
+	if first > newest.Index+1 {
+		return fmt.Errorf("log begins at index %d, snapshot ends at %d: %w", first, newest.Index, ErrHistoryGap)
 	}
 	return nil
 }

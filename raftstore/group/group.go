@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"syscall"
 
 	"github.com/hashicorp/raft"
 )
@@ -53,6 +54,11 @@ func start(o Options) (*Group, error) {
 	if err := checkContinuity(o.Log, o.Snapshots); err != nil {
 		return nil, err
 	}
+	read, err := readStart(o)
+	if err != nil {
+		return nil, err
+	}
+	failures := &guard{onFailed: o.OnFailed}
 	g := &Group{
 		name: o.Name, onLeadership: o.OnLeadership,
 		notify: make(chan bool), observed: make(chan raft.Observation, 1),
@@ -60,22 +66,47 @@ func start(o Options) (*Group, error) {
 	}
 	config := o.raftConfig()
 	config.NotifyCh = g.notify
-	r, err := raft.NewRaft(config, o.FSM, o.Log, o.Stable, o.Snapshots, o.Transport)
-	if err != nil {
+	o.FSM = guardFSM(o.FSM, failures)
+	o.Log = raftLog{LogStore: o.Log, guard: failures, start: read}
+	o.Stable = raftStable{o.Stable, failures}
+	if g.raft, err = newRaft(config, o); err != nil {
 		return nil, err
 	}
-	g.raft, g.shutdown = r, sync.OnceValue(g.shutdownRaft)
-	r.RegisterObserver(raft.NewObserver(g.observed, false, func(ob *raft.Observation) bool {
+	g.shutdown = sync.OnceValue(g.shutdownRaft)
+	g.raft.RegisterObserver(raft.NewObserver(g.observed, false, func(ob *raft.Observation) bool {
 		_, ok := ob.Data.(raft.LeaderObservation)
 		return ok
 	}))
 	go g.watch()
+	if !read.finished() {
+		return nil, errors.Join(errOtherReads, g.Close())
+	}
 	if g.isOnlyVoter(o.ID) {
 		if err := o.Transport.Campaign(); err != nil {
 			return nil, errors.Join(err, g.Close())
 		}
 	}
 	return g, nil
+}
+
+// errOtherReads is for a raft that does not read what readStart expects. It is a bug of this package.
+var errOtherReads = errors.New("raft has not read the log as expected")
+
+// newRaft is raft.NewRaft without its panics. What they report is checked before; should one remain, it
+// concerns this group alone. NewRaft starts its goroutines last: there are none after a panic.
+func newRaft(config *raft.Config, o Options) (r *raft.Raft, err error) {
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		err = damaged("raft cannot start: %v", p)
+		var errno syscall.Errno
+		if cause, ok := p.(error); ok && errors.As(cause, &errno) {
+			err = fmt.Errorf("%w: raft cannot start: %w", ErrUnreadable, cause)
+		}
+	}()
+	return raft.NewRaft(config, o.FSM, o.Log, o.Stable, o.Snapshots, o.Transport)
 }
 
 // isOnlyVoter reports whether no other server can be, or become, the leader.

@@ -33,6 +33,10 @@ type Options struct {
 	// at a time, from a goroutine of the group. It must not wait for raft: raft does not begin to lead
 	// before the call that ended its last leadership has returned.
 	OnLeadership func(leads bool)
+	// OnFailed is called once, when the stable store has failed or an entry could not be read. The group
+	// takes no more entries and votes then: close it. It is called from a goroutine of raft, must not wait
+	// for it, and may be called before Start returns.
+	OnFailed func(error)
 	// Timing is zero for the defaults.
 	Timing Timing
 }
@@ -98,6 +102,9 @@ func (o Options) Validate() error {
 func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.OnFailed == nil {
+		o.OnFailed = func(error) {}
 	}
 	o.Timing = Timing{
 		Heartbeat: cmp.Or(o.Timing.Heartbeat, defaultHeartbeat),

@@ -38,6 +38,9 @@ func (e *CorruptionError) Error() string {
 	return fmt.Sprintf("%s is corrupt at byte %d: %s", e.File, e.Pos, e.Reason)
 }
 
+// Damaged says to those who do not know this package that trying again does not help.
+func (e *CorruptionError) Damaged() bool { return true }
+
 func corrupt(file string, pos int64, format string, args ...any) error {
 	return &CorruptionError{File: file, Pos: pos, Reason: fmt.Sprintf(format, args...)}
 }

@@ -32,10 +32,13 @@ func New(ids ...raft.ServerID) *Network {
 	return &Network{ids: ids, transports: map[raft.ServerID]*raft.InmemTransport{}}
 }
 
-// Seed gives an empty log the first entry of the group, which makes all its members voters. A replica
-// without it would found a group of its own.
-func (n *Network) Seed(t testing.TB, log raft.LogStore) {
+// Seed gives empty stores the first term and entry of the group, which makes all its members voters. A
+// replica without them would found a group of its own.
+func (n *Network) Seed(t testing.TB, log raft.LogStore, stable raft.StableStore) {
 	t.Helper()
+	if err := stable.SetUint64([]byte("CurrentTerm"), 1); err != nil {
+		t.Fatal(err)
+	}
 	var configuration raft.Configuration
 	for _, id := range n.ids {
 		configuration.Servers = append(configuration.Servers,
