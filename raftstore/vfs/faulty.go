@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -92,9 +93,14 @@ func FailFrom(k uint64, err error) Hook {
 	}
 }
 
+// ErrKilled is the error of a Hook that stands for a killed process: nothing more is done, but the kernel keeps
+// what was written, and a later sync by another process makes it durable.
+var ErrKilled = errors.New("process killed")
+
 // Faulty wraps an FS and asks a Hook before each operation. A sync that the hook fails also drops the
 // unsynced data of a Mem file from what can become durable, as Linux marks pages clean after a failed
-// write-back: a caller that just syncs again and believes the answer loses data.
+// write-back: a caller that just syncs again and believes the answer loses data. A sync that fails with
+// ErrKilled was not tried, and drops nothing.
 type Faulty struct {
 	inner FS
 

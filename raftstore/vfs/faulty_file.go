@@ -95,7 +95,7 @@ func (f *faultyFile) sync(kind OpKind, sync func() error) error {
 	if err == nil {
 		return sync()
 	}
-	if inner, ok := f.inner.(syncFailer); ok {
+	if inner, ok := f.inner.(syncFailer); ok && !errors.Is(err, ErrKilled) {
 		inner.failSync()
 	}
 	return err

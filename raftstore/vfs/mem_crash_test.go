@@ -193,3 +193,44 @@ func TestFailedSyncLosesData(t *testing.T) {
 		t.Error("writing a sector again and syncing did not make exactly that sector durable")
 	}
 }
+
+// TestKilledSyncLosesNothing: a sync that a killed process did not get to is made up for by the next process.
+func TestKilledSyncLosesNothing(t *testing.T) {
+	m := vfs.NewMem()
+	durableFile(t, m, "a", "old")
+	f, err := vfs.NewFaulty(m, func(op vfs.Op) error {
+		if op.Kind == vfs.OpSync {
+			return vfs.ErrKilled
+		}
+		return nil
+	}).Open("a")
+	must(t, err)
+	write(t, f, "new", 0)
+	if err := f.Sync(); !errors.Is(err, vfs.ErrKilled) {
+		t.Fatal(err)
+	}
+	again, err := m.Open("a")
+	must(t, err)
+	must(t, again.Sync())
+	if got := read(t, m.CrashClone(nil), "a"); got != "new" {
+		t.Errorf("the next process's sync made %q durable", got)
+	}
+}
+
+// TestMkdirAllSyncedAfterKill: wherever the first call is killed, a second one makes the directory durable.
+func TestMkdirAllSyncedAfterKill(t *testing.T) {
+	for k := uint64(1); ; k++ {
+		m := vfs.NewMem()
+		err := vfs.MkdirAllSynced(vfs.NewFaulty(m, vfs.FailFrom(k, vfs.ErrKilled)), "x/y/z")
+		if err != nil && !errors.Is(err, vfs.ErrKilled) {
+			t.Fatal(err)
+		}
+		must(t, vfs.MkdirAllSynced(m, "x/y/z"))
+		if _, lost := m.CrashClone(nil).Stat("x/y/z"); lost != nil {
+			t.Fatalf("killed at operation %d: %v", k, lost)
+		}
+		if err == nil {
+			return
+		}
+	}
+}

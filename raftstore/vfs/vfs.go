@@ -79,33 +79,35 @@ type File interface {
 	Name() string
 }
 
-// MkdirAllSynced is MkdirAll followed by SyncDir of every parent that gained an entry, so that the
-// directory itself survives a power loss.
+// MkdirAllSynced makes a directory and its parents so that they survive a power loss.
+//
+// It makes one level at a time, and makes each durable before the next: a process that is killed in between
+// leaves at most one name that is not durable, that of the deepest directory. So the call that finds a
+// directory syncs its parent too, although it made nothing there. A parent that this process may not read is
+// passed over then: it could not have been synced by this process before either.
 func MkdirAllSynced(fsys FS, dir string) error {
-	var grown []string
-	for d := path.Clean(dir); ; d = path.Dir(d) {
-		_, err := fsys.Stat(d)
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
+	dir = path.Clean(dir)
+	parent := path.Dir(dir)
+	if parent == dir { // "/" or "."
+		return nil
+	}
+	_, err := fsys.Stat(dir)
+	if err == nil {
+		if err := fsys.SyncDir(parent); err != nil && !errors.Is(err, fs.ErrPermission) {
 			return err
 		}
-		parent := path.Dir(d)
-		grown = append(grown, parent)
-		if parent == d {
-			break
-		}
+		return nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := MkdirAllSynced(fsys, parent); err != nil {
+		return err
 	}
 	if err := fsys.MkdirAll(dir); err != nil {
 		return err
 	}
-	for i := len(grown) - 1; i >= 0; i-- {
-		if err := fsys.SyncDir(grown[i]); err != nil {
-			return err
-		}
-	}
-	return nil
+	return fsys.SyncDir(parent)
 }
 
 // totalLen returns the number of bytes in bufs.
