@@ -60,9 +60,6 @@ func (l *Log) StoreLogs(entries []*raft.Log) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	if err := l.restartEmpty(entries[0].Index); err != nil {
-		return err
-	}
 	l.mu.Lock()
 	sealed, err := l.storeLocked(entries)
 	l.staging.reset()
@@ -120,20 +117,11 @@ func (l *Log) storeLocked(entries []*raft.Log) (sealed *segment, err error) {
 		}
 	}
 	l.publishLocked()
+	l.removedLast.Store(0)
 	if l.o.Observer != nil {
 		l.o.Observer.Appended(len(l.staging.headers), total)
 	}
 	return sealed, nil
-}
-
-// restartEmpty makes an empty log start at another index than the next, as after a snapshot was installed.
-func (l *Log) restartEmpty(index uint64) error {
-	st := l.state.Load()
-	tail := st.tail()
-	if first, _ := st.bounds(); first != 0 || index == 0 || index == tail.lastIndex+1 {
-		return nil
-	}
-	return l.Reset(index-1, 0, tail.nextOffset)
 }
 
 // planLocked makes the headers of the frames, assigns offsets, and returns the total size of the frames.

@@ -110,8 +110,11 @@ type Log struct {
 	// that there is room for. What makes them safe to use without mu is written at Reserve.
 	reserved, room atomic.Int64
 	readersClosed  atomic.Bool // closed, for readers, which do not take mu
-	cursor         readCursor
-	cache          segmentCache
+	// removedLast is the last index that the log had before entries were removed from its end, until new ones are
+	// stored; 0 if none were removed. See GetLog.
+	removedLast atomic.Uint64
+	cursor      readCursor
+	cache       segmentCache
 	// indexFiles is held while an index file is replaced: two replacements of one file must not overlap.
 	// Maintenance writes it after sealing, a reader when it had to rebuild it.
 	indexFiles sync.Mutex
@@ -183,8 +186,11 @@ func (l *Log) LastIndex() (uint64, error) {
 	return last, nil
 }
 
-// IsMonotonic implements raft.MonotonicLogStore: indexes have no gaps.
-func (l *Log) IsMonotonic() bool { return true }
+// IsMonotonic implements raft.MonotonicLogStore. The indexes have no gaps, but of a store that says so Raft
+// deletes every entry when it installs a snapshot, also those after the snapshot, which it may have acknowledged:
+// the log would end before what the leader counts as stored here. So it says no; Raft then compacts, which deletes
+// nothing while TrailingLogs is out of reach, and whoever installs the snapshot calls Reset where it must.
+func (l *Log) IsMonotonic() bool { return false }
 
 // StoreLog implements raft.LogStore.
 func (l *Log) StoreLog(entry *raft.Log) error { return l.StoreLogs([]*raft.Log{entry}) }

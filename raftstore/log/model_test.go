@@ -21,6 +21,7 @@ type modelLog struct {
 	start   int64
 	entries []*raft.Log
 	batches []modelBatch
+	removed uint64 // the last index before entries were removed from the end, until others are stored
 }
 
 type modelBatch struct {
@@ -40,7 +41,7 @@ func (m *modelLog) end() int64 {
 }
 
 func (m *modelLog) store(e *raft.Log) {
-	m.entries = append(m.entries, e)
+	m.entries, m.removed = append(m.entries, e), 0
 	if e.Type != raft.LogCommand {
 		return
 	}
@@ -50,7 +51,7 @@ func (m *modelLog) store(e *raft.Log) {
 }
 
 func (m *modelLog) truncate(from uint64) {
-	m.offset = m.end()
+	m.offset, m.removed = m.end(), max(m.removed, m.last())
 	for _, b := range m.batches {
 		if b.index >= from {
 			m.offset = min(m.offset, b.base)
@@ -130,6 +131,7 @@ func (m *modelMachine) reopen(t *rapid.T) {
 	if err := m.log.Close(); err != nil {
 		t.Fatal(err)
 	}
+	m.model.removed = 0
 	m.open(t)
 }
 
@@ -198,7 +200,8 @@ func (m *modelMachine) reset(t *rapid.T) {
 	if err := m.log.Reset(index, m.term, offset); err != nil {
 		t.Fatal(err)
 	}
-	m.model = modelLog{base: raft.Log{Index: index, Term: m.term}, offset: offset, start: offset}
+	removed := max(m.model.removed, m.model.last())
+	m.model = modelLog{base: raft.Log{Index: index, Term: m.term}, offset: offset, start: offset, removed: removed}
 }
 
 func (m *modelMachine) check(t *rapid.T) {
@@ -240,7 +243,12 @@ func (m *modelMachine) checkEntries(t *rapid.T) {
 		}
 	}
 	for _, index := range []uint64{m.model.last() + 1, m.model.base.Index - min(m.model.base.Index, 1)} {
-		if err := m.log.GetLog(index, &got); index > 0 && err != raft.ErrLogNotFound {
+		err := m.log.GetLog(index, &got)
+		if index > m.model.last() && index <= m.model.removed {
+			if err != nil || got.Index != index || got.Term != 0 || got.Data != nil {
+				t.Fatalf("removed entry %d: %+v, %v", index, got, err)
+			}
+		} else if index > 0 && err != raft.ErrLogNotFound {
 			t.Fatalf("entry %d: %v", index, err)
 		}
 	}

@@ -16,8 +16,14 @@ func (st *logState) segmentOfIndex(index uint64) *segment {
 }
 
 // GetLog implements raft.LogStore. Data and Extensions belong to the caller. For the index before the first
-// one it returns an entry with nothing but index and term, if the term is known. For every other index that
-// the log does not hold it returns raft.ErrLogNotFound itself, not wrapped.
+// one it returns an entry with nothing but index and term, if the term is known.
+//
+// Raft remembers its last entry beside the log. After a truncation or Reset, until the next entries are stored,
+// which a full disk can delay, it still asks for entries up to the one that was last: it must learn that its
+// entry is not the leader's, as it takes an error there for a broken disk and answers nothing any more. So these
+// have term 0, which conflicts with every entry of a leader.
+//
+// For every other index that the log does not hold it returns raft.ErrLogNotFound itself, not wrapped.
 func (l *Log) GetLog(index uint64, out *raft.Log) error {
 	return readError(index, l.retrying(func(st *logState) error { return l.getLog(st, index, out) }))
 }
@@ -36,6 +42,10 @@ func readError(index uint64, err error) error {
 func (l *Log) getLog(st *logState, index uint64, out *raft.Log) error {
 	if index == st.base.index && st.base.term != 0 {
 		*out = raft.Log{Index: index, Term: st.base.term}
+		return nil
+	}
+	if index > st.tail().lastIndex && index <= l.removedLast.Load() {
+		*out = raft.Log{Index: index}
 		return nil
 	}
 	var h frameHeader

@@ -108,6 +108,7 @@ func (l *Log) truncateLocked(index uint64) error {
 	l.active.release()
 	l.active, l.file, l.durable = s, file, tail.size
 	l.noteRoomLocked()
+	l.noteRemoved(l.state.Load())
 	l.state.Store(&st)
 	l.durableIndex.Store(tail.lastIndex)
 	l.cache.forget(keep)
@@ -158,8 +159,19 @@ func (s openSegment) tailBefore(index uint64) (*segmentTail, error) {
 	return tail, nil
 }
 
-// Reset removes all entries. The log then continues a snapshot that ends with the given entry: the next entry
-// must be index+1, and its records start at offset. Durable when it returns.
+// Reset removes all entries. The log then continues a snapshot: index and term are those of the last entry that
+// the snapshot covers, and offset is the log end offset after that entry. All three come from the snapshot, never
+// from this log, whose end may be that of another history. The next entry must be index+1, its records start at
+// offset, which is also the new log start offset, and GetLog(index) returns an entry with index and term.
+//
+// It is for the installation of a snapshot whose last entry the log does not hold: if GetLog(index) returns an
+// entry of the same term, the log agrees with the snapshot up to there and must be kept, since entries after it may
+// be acknowledged. The snapshot must be durable first. Durable when it returns; a crash before that leaves the log
+// as it was, so that whoever opens log and snapshot compares them and calls Reset again.
+//
+// After ErrDiskFull the log is as before. Call it while Raft does not store entries, as in the snapshot sink's
+// Close. Until entries are stored, GetLog returns term 0 for the indexes after the snapshot up to the log's former
+// last one: see there.
 func (l *Log) Reset(index, term uint64, offset int64) error {
 	l.removeMu.Lock()
 	defer l.removeMu.Unlock()
@@ -190,6 +202,7 @@ func (l *Log) resetLocked(base logBase) error {
 		return l.startUncertain(err)
 	}
 	old := l.state.Load()
+	l.noteRemoved(old)
 	l.state.Store(&logState{base: base, startOffset: base.offset, truncations: old.truncations + 1})
 	l.durableIndex.Store(base.index)
 	if l.next != nil {
@@ -205,6 +218,12 @@ func (l *Log) resetLocked(base logBase) error {
 		l.discard(s, s.name)
 	}
 	return nil
+}
+
+// noteRemoved remembers where the log ended before entries were removed from its end, for GetLog. It comes before
+// the new state. Several removals may come before the next entries: Raft's last entry is that of the first one.
+func (l *Log) noteRemoved(old *logState) {
+	l.removedLast.Store(max(l.removedLast.Load(), old.tail().lastIndex))
 }
 
 // startUncertain handles a failed replacement of the start file. A lack of space means that nothing happened.
