@@ -157,6 +157,11 @@ func (c *crashScript) check(fsys vfs.FS) error {
 		return err
 	}
 	defer l.Close()
+	return c.compare(l)
+}
+
+// compare is check of a log that is open.
+func (c *crashScript) compare(l *Log) error {
 	first, last := l.state.Load().base.index+1, l.state.Load().tail().lastIndex
 	if last < c.want.minLast || last > c.want.maxLast {
 		return fmt.Errorf("the log ends at %d, expected %d to %d", last, c.want.minLast, c.want.maxLast)

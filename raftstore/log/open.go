@@ -12,6 +12,10 @@ import (
 
 // Open opens the log in dir, which is made if it is missing. It reads the headers of all segments and the
 // frames of the last one, and cuts a torn tail. Damage is refused with a *CorruptionError.
+//
+// Whatever it goes by is durable first. A process that was killed may have left names and bytes in memory only: a
+// renamed start file, segments whose names are not on disk, a removal. Were they lost after entries had been
+// acknowledged on top of them, the log would end before those or have a hole.
 func Open(fsys vfs.FS, dir string, o Options) (*Log, error) {
 	o = o.withDefaults()
 	if err := o.validate(); err != nil {
@@ -21,6 +25,9 @@ func Open(fsys vfs.FS, dir string, o Options) (*Log, error) {
 	l.close = sync.OnceValue(l.shutdown)
 	l.maintenance.prepared = sync.NewCond(&l.mu)
 	if err := vfs.MkdirAllSynced(fsys, dir); err != nil {
+		return nil, fmt.Errorf("open log %s: %w", dir, err)
+	}
+	if err := fsys.SyncDir(dir); err != nil {
 		return nil, fmt.Errorf("open log %s: %w", dir, err)
 	}
 	set, err := readSegmentSet(fsys, dir)

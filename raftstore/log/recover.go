@@ -9,8 +9,8 @@ import (
 )
 
 // recoverState sets the log's state from what is on disk: it reads the last segment, cuts a torn tail, makes
-// the rest durable (after a killed process it may be in the page cache only), and removes the files of
-// interrupted operations.
+// the rest durable (it may be in the page cache only: see rewrite), and removes the files of interrupted
+// operations.
 func (l *Log) recoverState(set *segmentSet) error {
 	l.sequence = set.sequence
 	st := &logState{segments: set.segments, base: set.start.base, startOffset: set.start.startOffset}
@@ -42,7 +42,7 @@ func (l *Log) openTail(s *segment) error {
 	}
 	tail, rest, err := s.recoverTail(f)
 	if err == nil {
-		err = f.SyncData()
+		err = s.rewrite(f, rest.durable, tail.size)
 	}
 	if err == nil && rest.frames {
 		// Frames of unacknowledged writes lie beyond the tail. If a new frame ended exactly where one of them
@@ -59,11 +59,47 @@ func (l *Log) openTail(s *segment) error {
 	return nil
 }
 
+// rewrite writes the header block, and everything from from to end, over itself and makes it durable. from is an
+// end of bytes that are known to be durable already; the header's activation and cuts never are.
+//
+// What was read may be in the page cache only. After a killed process a sync would do; but if an earlier sync of
+// the file failed, the kernel counts its pages as clean, and a sync now would succeed without writing them. The
+// bytes must be dirty again. They are the same ones, so that a crash here changes nothing.
+func (s *segment) rewrite(f vfs.File, from, end int64) error {
+	if err := copyOver(f, 0, segmentHeaderSize); err != nil {
+		return fmt.Errorf("rewrite %s: %w", s.name, err)
+	}
+	if err := copyOver(f, max(from, segmentHeaderSize), end); err != nil {
+		return fmt.Errorf("rewrite %s: %w", s.name, err)
+	}
+	if err := f.SyncData(); err != nil {
+		return fmt.Errorf("sync %s: %w", s.name, err)
+	}
+	return nil
+}
+
+func copyOver(f vfs.File, from, end int64) error {
+	buf := make([]byte, min(scanWindow, max(0, end-from)))
+	for from < end {
+		b := buf[:min(int64(len(buf)), end-from)]
+		if err := readFull(f, b, from); err != nil {
+			return err
+		}
+		if _, err := f.WriteAt(b, from); err != nil {
+			return err
+		}
+		from += int64(len(b))
+	}
+	return nil
+}
+
 // recoverTail scans the last segment, which is not sealed. It returns a *CorruptionError if a frame after the
 // last valid one proves that the damage is not a torn tail.
-func (s *segment) recoverTail(f io.ReaderAt) (*segmentTail, trailing, error) {
+func (s *segment) recoverTail(f io.ReaderAt) (_ *segmentTail, rest trailing, _ error) {
 	scan := s.scan(f, s.capacity)
 	tail := s.emptyTail()
+	durable := int64(0)
+	defer func() { rest.durable = durable }()
 	var h frameHeader
 	for {
 		pos := scan.pos
@@ -72,6 +108,7 @@ func (s *segment) recoverTail(f io.ReaderAt) (*segmentTail, trailing, error) {
 			tail.index = appendIndex(tail.index, pos, &h, s.baseIndex, tail.maxTimestamp)
 			tail.size, tail.lastIndex, tail.lastTerm, tail.nextOffset = scan.pos, h.index, h.term, h.nextOffset
 			tail.maxTimestamp = max(tail.maxTimestamp, h.maxTimestamp)
+			durable = max(durable, int64(h.durable))
 			continue
 		}
 		if errors.Is(err, io.EOF) {
@@ -81,7 +118,7 @@ func (s *segment) recoverTail(f io.ReaderAt) (*segmentTail, trailing, error) {
 		if !errors.As(err, &why) {
 			return nil, trailing{}, fmt.Errorf("read %s: %w", s.name, err)
 		}
-		rest, err := s.checkTail(scan, why)
+		rest, err = s.checkTail(scan, why)
 		return tail, rest, err
 	}
 }

@@ -140,6 +140,8 @@ func (c *frameScan) payloadSum(h *frameHeader) (uint32, error) {
 
 // trailing describes the bytes after the last valid frame.
 type trailing struct {
+	// durable is up to where the valid frames say that the segment was durable when they were written.
+	durable int64
 	// frames means that there are valid frames of this segment's salt and generation. They were never
 	// acknowledged as durable, or damage separates them from the log.
 	frames bool
