@@ -64,7 +64,7 @@ func (c *Controller) open() (err error) {
 	if err := vfs.MkdirAllSynced(o.FS, o.Dir); err != nil {
 		return err
 	}
-	if c.log.Log, err = boltlog.Open(o.FS, path.Join(o.Dir, "log.db")); err != nil {
+	if c.log.Log, err = boltlog.Open(o.FS, path.Join(o.Dir, "log.db"), c.replica.Fail); err != nil {
 		return err
 	}
 	c.snapshots, err = snapshot.Open(o.FS, path.Join(o.Dir, "snapshots"),

@@ -17,7 +17,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func openLog(t *testing.T, fsys vfs.FS, name string) *Log {
 	t.Helper()
-	l, err := Open(fsys, name)
+	l, err := Open(fsys, name, func(error) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,13 +82,13 @@ func TestOpenRefuses(t *testing.T) {
 	dir := t.TempDir()
 	name := filepath.Join(dir, "log.db")
 	openLog(t, vfs.OS(), name)
-	if _, err := Open(vfs.OS(), name); err == nil || !strings.Contains(err.Error(), name+" is open in another process") {
+	if _, err := Open(vfs.OS(), name, func(error) {}); err == nil || !strings.Contains(err.Error(), name+" is open in another process") {
 		t.Errorf("opened twice: %v", err)
 	}
-	if _, err := Open(vfs.OS(), filepath.Join(dir, "missing", "log.db")); err == nil {
+	if _, err := Open(vfs.OS(), filepath.Join(dir, "missing", "log.db"), func(error) {}); err == nil {
 		t.Error("a log was made in a missing directory")
 	}
-	if _, err := Open(vfs.NewMem(), "log.db"); !errors.Is(err, errors.ErrUnsupported) {
+	if _, err := Open(vfs.NewMem(), "log.db", func(error) {}); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("opened in memory: %v", err)
 	}
 }
@@ -107,7 +107,7 @@ func TestLogFaults(t *testing.T) {
 		}
 		states := []string{"0-0: ", "1-2: a b", "2-2: b", "2-3: b c"}
 		acked := 0
-		l, err := Open(faulty, name)
+		l, err := Open(faulty, name, func(error) {})
 		for ; err == nil && acked < len(steps); acked++ {
 			if err = steps[acked](l); err != nil {
 				break
@@ -124,6 +124,39 @@ func TestLogFaults(t *testing.T) {
 		got, err := content(openLog(t, vfs.OS(), name))
 		if err != nil || got != states[acked] && (done || got != states[min(acked+1, len(steps))]) {
 			t.Errorf("disk broken at operation %d: log is %q (%v), acknowledged was %q", k, got, err, states[acked])
+		}
+	}
+}
+
+// TestLogFailStop: after a failed commit no change is tried any more, and the owner hears of it once.
+func TestLogFailStop(t *testing.T) {
+	broken := errors.New("broken disk")
+	for _, kind := range []vfs.OpKind{vfs.OpWrite, vfs.OpSync} {
+		faulty := vfs.NewFaulty(vfs.OS(), nil)
+		var failures []error
+		l, err := Open(faulty, filepath.Join(t.TempDir(), "log.db"), func(err error) { failures = append(failures, err) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		faulty.SetHook(func(op vfs.Op) error {
+			if op.Kind == kind {
+				return broken
+			}
+			return nil
+		})
+		first := l.StoreLogs(entries(1, "a"))
+		tried := faulty.Ops()
+		faulty.SetHook(nil)
+		for _, err := range []error{first, l.StoreLogs(entries(1, "b")), l.DeleteRange(1, 1)} {
+			if !errors.Is(err, broken) {
+				t.Errorf("%s: %v", kind, err)
+			}
+		}
+		if faulty.Ops() != tried || len(failures) != 1 {
+			t.Errorf("%s: %d operations after the failure, reported %v", kind, faulty.Ops()-tried, failures)
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
 		}
 	}
 }

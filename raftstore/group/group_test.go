@@ -200,7 +200,7 @@ func TestGroupOverBoltDB(t *testing.T) {
 	votes := openStable(t, filepath.Join(dir, "stable"))
 	var want []string
 	for round := range 3 {
-		store, err := boltlog.Open(vfs.OS(), filepath.Join(dir, "raft.db"))
+		store, err := boltlog.Open(vfs.OS(), filepath.Join(dir, "raft.db"), func(error) {})
 		mustDo(t, err)
 		fsm := &tally{}
 		g := startLeader(t, member{log: store, stable: votes.Group("metadata"), snapshots: snapshots}.options(fsm))

@@ -7,8 +7,9 @@ import (
 	"sync"
 )
 
-// Keys that raft writes for a vote, in this order.
+// Keys that raft writes: of the term, and for a vote, in this order.
 const (
+	currentTermKey   = "CurrentTerm"
 	voteTermKey      = "LastVoteTerm"
 	voteCandidateKey = "LastVoteCand"
 )

@@ -60,9 +60,12 @@ type change struct {
 
 // Open opens or makes the file, whose directory must exist. One process may have it open.
 func Open(fsys vfs.FS, name string) (*Store, error) {
+	if err := boltfile.Prepare(fsys, name); err != nil {
+		return nil, fmt.Errorf("open stable store: %w", withRemedy(err))
+	}
 	db, err := bbolt.Open(name, boltfile.Mode, boltfile.Options(fsys))
 	if err != nil {
-		return nil, fmt.Errorf("open stable store: %w", boltfile.OpenError(name, err))
+		return nil, fmt.Errorf("open stable store %s: %w", name, err)
 	}
 	s := &Store{
 		fsys: fsys, db: db,
@@ -71,17 +74,16 @@ func Open(fsys vfs.FS, name string) (*Store, error) {
 	}
 	s.close = sync.OnceValue(s.shutdown)
 	err = s.commit(func(tx *bbolt.Tx) error {
-		b, err := tx.CreateBucketIfNotExists(bucketName)
-		if err != nil {
+		if err := openBuckets(tx); err != nil {
 			return err
 		}
-		return b.ForEach(s.load)
+		return tx.Bucket(bucketName).ForEach(s.load)
 	})
 	if err == nil {
-		err = boltfile.SyncName(fsys, name)
+		err = s.checkVotes()
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open stable store %s: %w", name, err), db.Close())
+		return nil, errors.Join(fmt.Errorf("open stable store %s: %w", name, withRemedy(err)), db.Close())
 	}
 	go s.runCommitter()
 	return s, nil
@@ -89,14 +91,17 @@ func Open(fsys vfs.FS, name string) (*Store, error) {
 
 // commit runs one transaction, durable when it returns nil.
 func (s *Store) commit(change func(*bbolt.Tx) error) error {
-	return s.fsys.CommitMapped(s.db.Path(), func() error { return s.db.Update(change) })
+	name := s.db.Path()
+	return s.fsys.CommitMapped(name, func() error {
+		return boltfile.Call(name, func() error { return s.db.Update(change) })
+	})
 }
 
 // load takes a stored value into memory. Open calls it before anyone else knows the store.
 func (s *Store) load(k, v []byte) error {
 	group, key, ok := decodeKey(k)
 	if !ok {
-		return fmt.Errorf("key %x is damaged", k)
+		return damage("key %x is none", k)
 	}
 	s.groupLocked(group).values[key] = bytes.Clone(v)
 	return nil
@@ -229,31 +234,30 @@ func (s *Store) finish(batch []*change, err error) {
 }
 
 func applyChanges(tx *bbolt.Tx, batch []*change) error {
-	b := tx.Bucket(bucketName)
 	for _, w := range batch {
 		if w.drop {
-			if err := deleteKeys(b, w.group); err != nil {
+			if err := deleteKeys(tx, w.group); err != nil {
 				return err
 			}
 		}
 		for key, value := range w.values {
-			if err := b.Put(encodeKey(w.group, key), value); err != nil {
+			if err := put(tx, encodeKey(w.group, key), value); err != nil {
 				return err
 			}
 		}
 	}
-	return nil
+	return seal(tx)
 }
 
-func deleteKeys(b *bbolt.Bucket, group string) error {
+func deleteKeys(tx *bbolt.Tx, group string) error {
 	prefix := encodeKey(group, "")
 	var keys [][]byte
-	c := b.Cursor()
+	c := tx.Bucket(bucketName).Cursor()
 	for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, _ = c.Next() {
 		keys = append(keys, k)
 	}
 	for _, k := range keys {
-		if err := b.Delete(k); err != nil {
+		if err := remove(tx, k); err != nil {
 			return err
 		}
 	}

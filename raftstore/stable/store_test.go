@@ -321,6 +321,7 @@ func voteAfterCrash(t *testing.T, calls int, wrap func(raft.StableStore) raft.St
 	path := filepath.Join(t.TempDir(), "stable")
 	s := openStore(t, path)
 	store := wrap(s.Group("a"))
+	mustDo(t, store.SetUint64([]byte(currentTermKey), 2))
 	vote := []func() error{
 		func() error { return store.SetUint64([]byte(voteTermKey), 1) },
 		func() error { return store.Set([]byte(voteCandidateKey), []byte("old")) },

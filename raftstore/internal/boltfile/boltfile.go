@@ -1,15 +1,18 @@
-// Package boltfile opens bbolt files through an injectable file system.
+// Package boltfile opens bbolt files through an injectable file system, and keeps what bbolt does about
+// damage and about failed syncs away from the process.
 //
 // bbolt maps its file into memory and writes pages by itself, so it needs an *os.File and none of its
-// single reads and writes can be intercepted. What can be made to fail are the opening, the directory's
-// sync and each commit as a whole: see vfs.FS.OpenMapped and CommitMapped.
+// single reads and writes can be intercepted. What can be made to fail are every step of Prepare and each
+// commit as a whole: see vfs.FS.OpenMapped and CommitMapped.
 package boltfile
 
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
+	"runtime/debug"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -21,6 +24,9 @@ import (
 // Mode is the mode of a file that is made.
 const Mode fs.FileMode = 0o600
 
+// tempSuffix is of a file that is being made.
+const tempSuffix = ".new"
+
 // lockTimeout is how long an opening waits for another process to close the file.
 const lockTimeout = time.Second
 
@@ -29,13 +35,132 @@ func Options(fsys vfs.FS) *bbolt.Options {
 	return &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType, OpenFile: fsys.OpenMapped}
 }
 
-// OpenError explains an error of bbolt's Open.
-func OpenError(name string, err error) error {
+// Prepare makes a file that bbolt can open: a new one if there is none, or an empty one. It checks every
+// page of one that is there, and makes all of it durable. The directory must exist. Damage is an error with
+// a method Damaged.
+//
+// After a failed sync Linux takes the pages that it could not write for written: a later sync succeeds
+// without them, and a process that starts again reads from memory what the disk does not have. So Prepare
+// writes all pages anew, first all but the meta pages, syncs, and then the meta pages. At each moment what a
+// power loss leaves is complete under the meta page that is on the disk: of an older meta page the pages
+// keep their content, since bbolt does not reuse a page before the next transaction is durable.
+func Prepare(fsys vfs.FS, name string) error {
+	info, err := fsys.Stat(name)
+	switch {
+	case err == nil && info.Size() > 0:
+		err = renew(fsys, name)
+	case err == nil || errors.Is(err, fs.ErrNotExist):
+		err = create(fsys, name)
+	}
+	if err != nil {
+		return openError(name, err)
+	}
+	return fsys.SyncDir(path.Dir(name))
+}
+
+// create makes an empty file under its name only when it is complete: bbolt takes the half of one for
+// damaged.
+func create(fsys vfs.FS, name string) error {
+	temp := name + tempSuffix
+	if err := fsys.RemoveAll(temp); err != nil {
+		return err
+	}
+	err := fsys.CommitMapped(temp, func() error {
+		db, err := bbolt.Open(temp, Mode, Options(fsys))
+		if err != nil {
+			return err
+		}
+		return db.Close()
+	})
+	if err != nil {
+		return err
+	}
+	return fsys.Rename(temp, name)
+}
+
+// renew holds bbolt's lock for readers meanwhile: nobody has the file open for writing.
+func renew(fsys vfs.FS, name string) error {
+	o := Options(fsys)
+	o.ReadOnly = true
+	lock, err := bbolt.Open(name, Mode, o)
+	locked := err == nil
+	if errors.Is(err, bolterrors.ErrTimeout) || errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	f, openErr := fsys.Open(name)
+	if openErr == nil {
+		err = errors.Join(renewFile(f, name, locked, err), f.Close())
+	} else {
+		err = openErr
+	}
+	if locked {
+		err = errors.Join(err, lock.Close())
+	}
+	return err
+}
+
+// renewFile gives the reason why bbolt could not open a file, lockErr, only if it finds none itself.
+func renewFile(f vfs.File, name string, locked bool, lockErr error) error {
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	l, err := verify(f, name, size)
+	if err != nil {
+		return err
+	}
+	if !locked {
+		return lockErr
+	}
+	const metas = 2
+	if err := rewrite(f, metas*l.pageSize, int64(l.pages)*l.pageSize); err != nil {
+		return err
+	}
+	return rewrite(f, 0, metas*l.pageSize)
+}
+
+// rewrite writes what is there anew and syncs it.
+func rewrite(f vfs.File, from, to int64) error {
+	const piece = 1 << 20
+	buf := make([]byte, min(piece, to-from))
+	for at := from; at < to; at += int64(len(buf)) {
+		buf = buf[:min(int64(len(buf)), to-at)]
+		if _, err := f.ReadAt(buf, at); err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		if _, err := f.WriteAt(buf, at); err != nil {
+			return err
+		}
+	}
+	return f.Sync()
+}
+
+// openError explains an error of opening.
+func openError(name string, err error) error {
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return fmt.Errorf("%s is open in another process: stop that one first", name)
 	}
 	return fmt.Errorf("%s: %w", name, err)
 }
 
-// SyncName makes the name of a file that may be new durable.
-func SyncName(fsys vfs.FS, name string) error { return fsys.SyncDir(path.Dir(name)) }
+// Call runs f, which reads or changes the named file through bbolt. bbolt panics about what it takes for
+// damage, and a page of the file that cannot be read is a fault of memory, which by itself ends the
+// process. Both become errors here.
+func Call(name string, f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		if fault, ok := p.(interface{ Addr() uintptr }); ok {
+			err = fmt.Errorf("read %s: %w at %#x of memory: the file was cut or the disk does not return the page", name, errFault, fault.Addr())
+			return
+		}
+		err = &Damage{name, fmt.Sprint(p)}
+	}()
+	return f()
+}
+
+// errFault is an access to a page of a mapped file that the system cannot provide.
+var errFault = errors.New("bus error")
