@@ -65,8 +65,11 @@ func (l *Log) StoreLogs(entries []*raft.Log) error {
 	l.staging.reset()
 	due := l.maintenanceDueLocked()
 	l.mu.Unlock()
-	if sealed != nil && l.o.OnRoll != nil {
-		l.o.OnRoll(sealed.tail.Load().lastIndex)
+	if sealed != nil {
+		if l.o.OnRoll != nil {
+			l.o.OnRoll(sealed.tail.Load().lastIndex)
+		}
+		l.tellDurable()
 	}
 	if due || sealed != nil {
 		l.startMaintenance()
@@ -242,7 +245,7 @@ func (l *Log) publishLocked() {
 	l.staging.pending = nil
 	l.active.tail.Store(tail)
 	if l.durable >= tail.size {
-		l.durableIndex.Store(tail.lastIndex)
+		l.noteDurableLocked(tail.lastIndex, tail.nextOffset)
 	}
 }
 

@@ -59,6 +59,9 @@ type Options struct {
 	// OnRoll is called by StoreLogs, without locks, after a segment was sealed; lastIndex is its last
 	// raft index. It must not block.
 	OnRoll func(lastIndex uint64)
+	// OnDurable is called, without locks, after a Sync or the sealing of a segment raised DurableOffset. Under
+	// FlushFsync StoreLogs raises it too, and does not call. It must not block.
+	OnDurable func()
 
 	// syncBehind is how many bytes may lack a sync under FlushRelaxed; 0 is defaultSyncBehind.
 	syncBehind int64
@@ -96,25 +99,28 @@ func (o Options) validate() error {
 type Log struct {
 	fs    vfs.FS
 	dir   string
-	o     Options // immutable but for Flush, which mu covers
+	o     Options // immutable but for Flush, which mu covers, and SegmentBytes, which segmentBytes replaces
 	close func() error
 
 	// state is what readers see: the segments and where the log starts. It is replaced, under mu, when a
 	// segment is added or removed or the start moves. The tail of each segment is an atomic pointer of its
 	// own: an append replaces only that.
 	state atomic.Pointer[logState]
-	// durableIndex is the last raft index that a sync covered. Written under mu.
-	durableIndex atomic.Uint64
-	failure      atomic.Pointer[error] // why the log takes no more entries; set once
+	// durableIndex is the last raft index that a sync covered, and durableOffset the offset after it. Written under
+	// mu, by noteDurableLocked.
+	durableIndex  atomic.Uint64
+	durableOffset atomic.Int64
+	failure       atomic.Pointer[error] // why the log takes no more entries; set once
 	// reserved is the size of all frames that Reserve promised room for, and room the size of the frames
 	// that there is room for. What makes them safe to use without mu is written at Reserve.
 	reserved, room atomic.Int64
 	readersClosed  atomic.Bool // closed, for readers, which do not take mu
 	// removedLast is the last index that the log had before entries were removed from its end, until new ones are
 	// stored; 0 if none were removed. See GetLog.
-	removedLast atomic.Uint64
-	cursor      readCursor
-	cache       segmentCache
+	removedLast  atomic.Uint64
+	cursor       readCursor
+	segmentBytes atomic.Int64 // Options.SegmentBytes, or what SetSegmentBytes put in its place
+	cache        segmentCache
 	// indexFiles is held while an index file is replaced: two replacements of one file must not overlap.
 	// Maintenance writes it after sealing, a reader when it had to rebuild it.
 	indexFiles sync.Mutex
@@ -204,6 +210,24 @@ func (l *Log) EndOffset() int64 { return l.state.Load().tail().nextOffset }
 // DurableIndex returns the last raft index that a sync covered. Under FlushFsync it is the last index.
 func (l *Log) DurableIndex() uint64 { return l.durableIndex.Load() }
 
+// DurableOffset returns the offset after the last record that a sync covered: no power loss takes a record below
+// it. Under FlushFsync it is the log end offset. Under FlushRelaxed it lags; Sync raises it to what the log end
+// offset was at the call, and Options.OnDurable tells when it rose.
+func (l *Log) DurableOffset() int64 { return l.durableOffset.Load() }
+
+// noteDurableLocked notes that everything up to an entry, which the offset follows, is durable.
+func (l *Log) noteDurableLocked(index uint64, offset int64) {
+	l.durableIndex.Store(index)
+	l.durableOffset.Store(offset)
+}
+
+// tellDurable calls OnDurable. No lock is held.
+func (l *Log) tellDurable() {
+	if l.o.OnDurable != nil {
+		l.o.OnDurable()
+	}
+}
+
 // SizeBytes returns the size of all frames and segment headers, without preallocated space.
 func (l *Log) SizeBytes() int64 {
 	var n int64
@@ -230,6 +254,33 @@ func (l *Log) SetFlush(m FlushMode) error {
 		return l.Sync()
 	}
 	return nil
+}
+
+// SetSegmentBytes changes the greatest capacity of a segment, from the next roll on: the active segment is filled as
+// it is, and a segment that is prepared already is used only as far as the new limit and what is reserved allow.
+func (l *Log) SetSegmentBytes(n int64) error {
+	o := Options{SegmentBytes: n}.withDefaults()
+	if err := o.validate(); err != nil {
+		return fmt.Errorf("change log %s: %w", l.dir, err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.segmentBytes.Store(o.SegmentBytes)
+	l.limitNextLocked()
+	return nil
+}
+
+// limitNextLocked lowers the prepared segment's capacity to the limit, but not below what is reserved. The room is
+// taken away first: a Reserve that still finds it may have to ask for space when its entry is stored, as after a
+// truncation.
+func (l *Log) limitNextLocked() {
+	defer l.noteRoomLocked()
+	if l.next == nil {
+		return
+	}
+	l.room.Store(0)
+	need := l.reserved.Load() + l.spare() + segmentHeaderSize
+	l.next.capacity = min(l.next.capacity, max(l.segmentBytes.Load(), need))
 }
 
 // Sync makes everything durable for which StoreLogs returned before the call.
@@ -266,10 +317,14 @@ func (l *Log) Sync() error {
 		return l.fail(fmt.Errorf("sync %s: %w", s.name, err))
 	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.active == s && tail.size > l.durable { // unless another Sync has covered more
+	raised := l.active == s && tail.size > l.durable // unless another Sync has covered more
+	if raised {
 		l.durable = tail.size
-		l.durableIndex.Store(tail.lastIndex)
+		l.noteDurableLocked(tail.lastIndex, tail.nextOffset)
+	}
+	l.mu.Unlock()
+	if raised {
+		l.tellDurable()
 	}
 	return nil
 }

@@ -103,5 +103,5 @@ func (l *Log) prepareNextLocked() {
 		return
 	}
 	l.next = next
-	l.noteRoomLocked()
+	l.limitNextLocked() // the limit may have changed meanwhile
 }

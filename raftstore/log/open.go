@@ -22,6 +22,7 @@ func Open(fsys vfs.FS, dir string, o Options) (*Log, error) {
 		return nil, fmt.Errorf("open log %s: %w", dir, err)
 	}
 	l := &Log{fs: fsys, dir: dir, o: o}
+	l.segmentBytes.Store(o.SegmentBytes)
 	l.close = sync.OnceValue(l.shutdown)
 	l.maintenance.prepared = sync.NewCond(&l.mu)
 	if err := vfs.MkdirAllSynced(fsys, dir); err != nil {

@@ -15,7 +15,7 @@ func (l *Log) nextCapacityLocked(n int64) int64 {
 	if l.active != nil {
 		capacity = 2 * l.active.capacity
 	}
-	capacity = min(capacity, l.o.SegmentBytes)
+	capacity = min(capacity, l.segmentBytes.Load())
 	for capacity < n+segmentHeaderSize {
 		capacity *= 2
 	}
@@ -51,7 +51,7 @@ func (p *preparedSegment) activate(base logBase, prevSize, prevMaxTimestamp int6
 // durable size is unknown, and it is given up.
 func (l *Log) extendNextLocked(capacity int64) error {
 	p := l.next
-	if err := p.file.Allocate(capacity); err != nil {
+	if err := l.o.Recycler.relieved(capacity-p.capacity, func() error { return p.file.Allocate(capacity) }); err != nil {
 		return fmt.Errorf("extend %s to %d bytes: %w", p.name, capacity, err)
 	}
 	if err := p.file.Sync(); err != nil {
@@ -103,12 +103,16 @@ func (l *Log) obtain(p *preparedSegment, temp string) error {
 			return nil
 		}
 	}
-	f, err := l.fs.Create(temp)
-	if err != nil {
-		return err
-	}
-	p.file = f
-	return f.Allocate(p.capacity)
+	return l.o.Recycler.relieved(p.capacity, func() error {
+		if p.file == nil {
+			f, err := l.fs.Create(temp)
+			if err != nil {
+				return err
+			}
+			p.file = f
+		}
+		return p.file.Allocate(p.capacity)
+	})
 }
 
 // initialize writes a new identity over the whole header block, makes it durable, and only then gives the

@@ -22,7 +22,7 @@ func (l *Log) recoverState(set *segmentSet) error {
 	}
 	st.startOffset = min(max(st.startOffset, st.base.offset), st.tail().nextOffset)
 	l.state.Store(st)
-	l.durableIndex.Store(st.tail().lastIndex)
+	l.noteDurableLocked(st.tail().lastIndex, st.tail().nextOffset)
 	if err := l.checkUnused(set); err != nil {
 		return err
 	}
@@ -31,6 +31,7 @@ func (l *Log) recoverState(set *segmentSet) error {
 			return fmt.Errorf("remove leftover: %w", err)
 		}
 	}
+	l.keepSpare()
 	return nil
 }
 

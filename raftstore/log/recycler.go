@@ -130,6 +130,41 @@ func (r *Recycler) makeRoomLocked(size int64) (evicted []recycledFile, ok bool) 
 	return evicted, true
 }
 
+// Release removes files of at least n bytes together, or all that there are, so that their space can be used for
+// something else, and returns how many bytes it freed. It is for a full disk: nobody should be told that the disk is
+// full while files are kept here for later. Logs call it themselves. Large files go first: a single one mostly does.
+func (r *Recycler) Release(n int64) int64 {
+	r.mu.Lock()
+	slices.SortStableFunc(r.free, func(a, b recycledFile) int { return cmp.Compare(b.size, a.size) })
+	count, size := 0, int64(0)
+	for ; count < len(r.free) && size < n; count++ {
+		size += r.free[count].size
+	}
+	released := slices.Clone(r.free[:count])
+	r.free = slices.Delete(r.free, 0, count)
+	r.bytes -= size
+	r.mu.Unlock()
+	for _, f := range released {
+		if err := r.fs.Remove(f.name); err != nil {
+			size -= f.size // the next OpenRecycler finds it
+		}
+	}
+	if count > 0 {
+		_ = r.fs.SyncDir(r.dir) // some file systems free the space of a removed file only then
+	}
+	return size
+}
+
+// relieved runs an operation that needs at most n bytes of space, again when there was none and a recycler had some to
+// give.
+func (r *Recycler) relieved(n int64, operation func() error) error {
+	err := operation()
+	if r != nil && errors.Is(diskFull(err), ErrDiskFull) && r.Release(n) > 0 {
+		return operation()
+	}
+	return err
+}
+
 // take moves the smallest file of at least size bytes, and at most twice that, to name and opens it. It
 // returns nil if there is none.
 func (r *Recycler) take(size int64, name string) (vfs.File, int64, error) {

@@ -58,7 +58,7 @@ func (l *Log) Reserve(n int) error {
 // Release ends a reservation of n bytes. It must come after the StoreLogs of its entry has returned.
 func (l *Log) Release(n int) { l.reserved.Add(-frameSize(int64(n))) }
 
-func (l *Log) spare() int64 { return min(spareBytes, l.o.SegmentBytes/8) }
+func (l *Log) spare() int64 { return min(spareBytes, l.segmentBytes.Load()/8) }
 
 // noteRoomLocked stores the size of the frames that fit into one of two segments, the active or the next
 // one: so many can be stored with at most one roll, wherever their boundaries lie. It must be called after

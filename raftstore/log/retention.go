@@ -72,7 +72,10 @@ func (l *Log) expiredLocked(p Retention, n int) int {
 // caller holds removeMu, so that the first n segments are the same throughout, while appends add to the end:
 // the state is read again before it is replaced.
 //
-// The start file is durable first. A crash after that leaves files of segments that have left the log, which
+// The log is durable up to its end before the start file is: the entry that asked for the new start is in it, and
+// must not be lost while its effect stays.
+//
+// The start file is durable before anything is dropped. A crash after that leaves files of segments that have left the log, which
 // Open removes by their sequence. Only then do readers see the new state, and only then are the files
 // discarded: a reader of the old state either has a segment open, which keeps its file from being recycled,
 // or gets errSegmentDropped and starts again with the new state.
@@ -94,7 +97,10 @@ func (l *Log) dropBefore(n int, start int64) (Trimmed, error) {
 	if n == 0 && start == st.startOffset {
 		return trimmed, nil
 	}
-	if err := writeStart(l.fs, l.dir, logStart{base: base, startOffset: start}); err != nil {
+	if err := l.Sync(); err != nil {
+		return Trimmed{}, err
+	}
+	if err := l.writeStart(logStart{base: base, startOffset: start}); err != nil {
 		return Trimmed{}, l.startUncertain(err)
 	}
 	l.mu.Lock()
@@ -109,6 +115,7 @@ func (l *Log) dropBefore(n int, start int64) (Trimmed, error) {
 		trimmed.Bytes += s.tail.Load().size
 		l.discard(s, s.name)
 	}
+	l.keepSpare()
 	return trimmed, nil
 }
 

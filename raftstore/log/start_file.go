@@ -83,7 +83,36 @@ func readStart(fsys vfs.FS, dir string) (logStart, error) {
 	return s, nil
 }
 
-// writeStart replaces the start file durably.
-func writeStart(fsys vfs.FS, dir string, s logStart) error {
-	return vfs.ReplaceFileSynced(fsys, path.Join(dir, startFile), s.encode())
+// startSpace is what replacing the start file takes at most: a block for the content, and one for its name.
+const startSpace = 8 << 10
+
+// spareFile keeps a block for the start file: retention must succeed on a disk without a free block, as it is what
+// frees space there. It is empty of meaning; Open makes it, if there is space, and dropBefore after it was used.
+const spareFile = "log.spare"
+
+// writeStart replaces the start file durably. Without space it takes that of the recycler, then that of the spare
+// file.
+func (l *Log) writeStart(s logStart) error {
+	replace := func() error {
+		return vfs.ReplaceFileSynced(l.fs, path.Join(l.dir, startFile), s.encode())
+	}
+	err := l.o.Recycler.relieved(startSpace, replace)
+	if errors.Is(diskFull(err), ErrDiskFull) && l.fs.Remove(path.Join(l.dir, spareFile)) == nil {
+		_ = l.fs.SyncDir(l.dir) // some file systems free the space of a removed file only then
+		err = replace()
+	}
+	return err
+}
+
+// keepSpare makes the spare file if it is missing. Without it a full disk needs other help, so it may fail.
+func (l *Log) keepSpare() {
+	name := path.Join(l.dir, spareFile)
+	f, err := l.fs.Create(name)
+	if err != nil {
+		return
+	}
+	err = f.Allocate(startSpace)
+	if closing := f.Close(); err != nil || closing != nil {
+		_ = l.fs.Remove(name)
+	}
 }

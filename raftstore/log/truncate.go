@@ -79,7 +79,7 @@ func (l *Log) truncateLocked(index uint64) error {
 	}
 	if st.startOffset > tail.nextOffset {
 		st.startOffset = tail.nextOffset
-		if err := writeStart(l.fs, l.dir, logStart{base: st.base, startOffset: st.startOffset}); err != nil {
+		if err := l.writeStart(logStart{base: st.base, startOffset: st.startOffset}); err != nil {
 			return err
 		}
 	}
@@ -110,7 +110,7 @@ func (l *Log) truncateLocked(index uint64) error {
 	l.noteRoomLocked()
 	l.noteRemoved(l.state.Load())
 	l.state.Store(&st)
-	l.durableIndex.Store(tail.lastIndex)
+	l.noteDurableLocked(tail.lastIndex, tail.nextOffset)
 	l.cache.forget(keep)
 	keep.drop(closeFile)
 	for _, g := range gone {
@@ -198,13 +198,13 @@ func (l *Log) resetLocked(base logBase) error {
 	}
 	defer l.noteRoomLocked()
 	base.sequence = l.sequence
-	if err := writeStart(l.fs, l.dir, logStart{base: base, startOffset: base.offset}); err != nil {
+	if err := l.writeStart(logStart{base: base, startOffset: base.offset}); err != nil {
 		return l.startUncertain(err)
 	}
 	old := l.state.Load()
 	l.noteRemoved(old)
 	l.state.Store(&logState{base: base, startOffset: base.offset, truncations: old.truncations + 1})
-	l.durableIndex.Store(base.index)
+	l.noteDurableLocked(base.index, base.offset)
 	if l.next != nil {
 		_ = l.next.file.Close() // it holds no entries
 		_ = l.fs.Remove(l.next.name)
