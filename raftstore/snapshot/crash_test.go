@@ -145,3 +145,63 @@ func TestSnapshotsSurviveFaults(t *testing.T) {
 		mustDo(t, checkStore(m, 40, 0))
 	}
 }
+
+// killEverywhere kills the process at every operation of the script in turn and starts it again, which
+// relies on what it finds: the log may be cut up to there. Then power is lost.
+func killEverywhere(wrap func(vfs.FS) vfs.FS) error {
+	for k := uint64(1); ; k++ {
+		m := vfs.NewMem()
+		acked, _, scriptErr := runScript(wrap(vfs.NewFaulty(m, vfs.FailFrom(k, vfs.ErrKilled))))
+		s, err := Open(wrap(m), "snapshots", Options{Retain: 2})
+		if err != nil {
+			return fmt.Errorf("killed at operation %d: %w", k, err)
+		}
+		found, _, _ := s.Newest()
+		if found < acked {
+			return fmt.Errorf("killed at operation %d: newest is %d, acknowledged was %d", k, found, acked)
+		}
+		for seed := range int64(4) {
+			var rng *rand.Rand
+			if seed > 0 {
+				rng = rand.New(rand.NewSource(seed))
+			}
+			if err := checkStore(m.CrashClone(rng), found, found); err != nil {
+				return fmt.Errorf("killed at operation %d, then power lost, seed %d: %w", k, seed, err)
+			}
+		}
+		if scriptErr == nil {
+			return nil
+		}
+	}
+}
+
+// TestSnapshotsSurviveKillAndPowerLoss: a snapshot that a start finds is there from then on, also when the
+// process that wrote it was killed before it had synced the name.
+func TestSnapshotsSurviveKillAndPowerLoss(t *testing.T) {
+	if err := killEverywhere(func(f vfs.FS) vfs.FS { return f }); err != nil {
+		t.Error(err)
+	}
+	if killEverywhere(func(f vfs.FS) vfs.FS { return forgetful{FS: f, dirs: true} }) == nil {
+		t.Error("no history shows that syncs of directories are missing")
+	}
+}
+
+// TestSnapshotReadErrorsAtOpen: a read that fails at the start is an error of the start. The snapshot is not
+// taken for damaged, which would make an older one serve.
+func TestSnapshotReadErrorsAtOpen(t *testing.T) {
+	m := vfs.NewMem()
+	if _, _, err := runScript(m); err != nil {
+		t.Fatal(err)
+	}
+	for k, done := uint64(1), false; !done; k++ {
+		broken := errors.New("bad sector")
+		faulty := vfs.NewFaulty(m, vfs.FailAt(k, broken))
+		s, err := Open(faulty, "snapshots", Options{Retain: 2})
+		if done = faulty.Ops() < k; done != (err == nil) || err != nil && (!errors.Is(err, broken) || errors.Is(err, ErrCorrupt)) {
+			t.Errorf("operation %d fails: %v", k, err)
+		}
+		if err == nil && !strings.HasPrefix(indexes(t, s), "40 ") {
+			t.Errorf("listed %s", indexes(t, s))
+		}
+	}
+}

@@ -80,6 +80,11 @@ func (s *Store) open() error {
 	if err := vfs.MkdirAllSynced(s.fsys, s.dir); err != nil {
 		return err
 	}
+	// A process that was killed between the renaming of a file and the sync of its name leaves a snapshot
+	// that the log is cut up to from now on, and that a power loss would take away.
+	if err := s.fsys.SyncDir(s.dir); err != nil {
+		return err
+	}
 	entries, err := s.fsys.ReadDir(s.dir)
 	if err != nil {
 		return err
