@@ -44,7 +44,7 @@ func Open(o Options) (*Controller, error) {
 		return nil, err
 	}
 	o = o.withDefaults()
-	c := &Controller{options: o, machine: newMachine(o.Logger, o.SnapshotEvery), stop: make(chan struct{})}
+	c := &Controller{options: o, machine: newMachine(o.SnapshotEvery), stop: make(chan struct{})}
 	c.close = sync.OnceValue(c.shutdown)
 	if err := c.open(); err != nil {
 		return nil, fmt.Errorf("open metadata %s: %w", o.Dir, err)

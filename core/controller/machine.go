@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 
@@ -15,7 +14,6 @@ import (
 // machine is the metadata as a replica drives it: it applies what was committed, in order, from one
 // goroutine, and publishes the image that results. It implements replica.StateMachine.
 type machine struct {
-	logger      *slog.Logger
 	every       uint64                         // entries between snapshots
 	image       atomic.Pointer[metadata.Image] // never nil
 	snapshotted atomic.Uint64                  // index of the newest snapshot, as far as is known
@@ -27,8 +25,8 @@ type machine struct {
 	changed chan struct{} // closed and replaced whenever image was
 }
 
-func newMachine(logger *slog.Logger, every uint64) *machine {
-	m := &machine{logger: logger, every: every, due: make(chan struct{}, 1), changed: make(chan struct{})}
+func newMachine(every uint64) *machine {
+	m := &machine{every: every, due: make(chan struct{}, 1), changed: make(chan struct{})}
 	m.image.Store(metadata.NewImage())
 	return m
 }
@@ -39,32 +37,35 @@ type answer struct {
 	err    error // an *errcode.Error: the command was refused
 }
 
-// Apply applies entries in order and publishes the image once, before any proposer hears of it.
+// Apply applies entries in order and publishes the image once, before any proposer hears of it. An entry
+// that it cannot decode stops the replica: its proposer could encode it, so that a newer version of the
+// broker wrote it and applies it, or it is damaged. Passing over it would make this replica's state another
+// one than the others' for good.
 func (m *machine) Apply(entries []replica.Entry) (int, error) {
 	before := m.image.Load()
-	image := before
+	image, applied := before, 0
+	var stop error
 	for n := range entries {
-		var a answer
 		command, err := metadata.DecodeEntry(entries[n].Data)
 		if err != nil {
-			// Its proposer could encode it, so a newer version of the broker wrote it.
-			m.logger.Error("metadata log entry is refused", "index", entries[n].Index, "error", err)
-			a.err = err
-		} else {
-			image, a.result, a.err = metadata.Apply(image, command)
+			stop = fmt.Errorf("%w; run the version of the broker that wrote it, or a newer one", err)
+			break
 		}
+		var a answer
+		image, a.result, a.err = metadata.Apply(image, command)
 		entries[n].Answer = a
+		applied++
 	}
 	if image != before {
 		m.publish(image)
 	}
-	if len(entries) > 0 && entries[len(entries)-1].Index >= m.snapshotted.Load()+m.every {
+	if applied > 0 && entries[applied-1].Index >= m.snapshotted.Load()+m.every {
 		select {
 		case m.due <- struct{}{}:
 		default: // one is due already
 		}
 	}
-	return len(entries), nil
+	return applied, stop
 }
 
 func (m *machine) publish(image *metadata.Image) {
