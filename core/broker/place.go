@@ -99,3 +99,12 @@ func (d *destination) Append(ctx context.Context, a partition.Append) (done part
 	defer func() { ph.end(err) }()
 	return p.Append(ctx, a)
 }
+
+// Sync implements derive.Destination.
+func (d *destination) Sync(ctx context.Context) error {
+	p, err := d.at.toWrite()
+	if err != nil {
+		return err
+	}
+	return p.Sync(ctx)
+}

@@ -6,6 +6,9 @@
 // everything. A stretch that is run again, after a crash or an error, leaves out for each partition the
 // records below the position that the partition has. The source partition keeps a position too, from which
 // a restart goes on: the saved position of the task.
+//
+// Flush modes may differ, and change. So records are derived only when no power loss takes them from the source any
+// more, and a position is saved only when none takes what was derived before it: see durable.go.
 package derive
 
 import (
@@ -24,6 +27,8 @@ type Destination interface {
 	Position(ctx context.Context, origin string) (partition.Position, bool, error)
 	// Append writes batches and positions in one entry, unless all positions are reached already.
 	Append(ctx context.Context, a partition.Append) (partition.Appended, error)
+	// Sync makes durable everything that was written before, whatever the topic's flush mode is.
+	Sync(ctx context.Context) error
 }
 
 // Source is a partition that is followed. It is on this broker, which leads it; that is where its tasks run.
@@ -33,9 +38,11 @@ type Source interface {
 	Name() string
 	// Bounds is where its readable records begin and end.
 	Bounds() partition.Bounds
-	// Fetch appends committed batches to dst, as partition.Fetch does.
-	Fetch(dst []byte, offset int64, maxBytes int) (partition.Fetched, error)
-	// Advanced is closed when there is something past offset, or never will be.
+	// DurableEnd is the offset below which no power loss takes a record.
+	DurableEnd() int64
+	// FetchDurable appends batches below DurableEnd to dst, as partition.FetchDurable does.
+	FetchDurable(dst []byte, offset int64, maxBytes int) (partition.Fetched, error)
+	// Advanced is closed when there is something past offset, durable or not, or never will be.
 	Advanced(offset int64) <-chan struct{}
 }
 

@@ -39,6 +39,9 @@ type fakePartition struct {
 	logStart  int64
 	advanced  chan struct{}
 	positions map[string]partition.Position
+	synced    int64         // the end at the last Sync
+	relaxed   bool          // no more than that is durable
+	syncError error         // of Sync
 	fail      error         // of Position and Append
 	noAnswer  error         // of Position alone
 	hold      chan struct{} // what Fetch waits for; nil for nothing
@@ -57,7 +60,7 @@ func (p *fakePartition) Bounds() partition.Bounds {
 	return partition.Bounds{LogStart: p.logStart, HighWatermark: p.next}
 }
 
-func (p *fakePartition) Fetch(dst []byte, offset int64, maxBytes int) (partition.Fetched, error) {
+func (p *fakePartition) FetchDurable(dst []byte, offset int64, maxBytes int) (partition.Fetched, error) {
 	p.mu.Lock()
 	hold := p.hold
 	p.mu.Unlock()
@@ -72,7 +75,7 @@ func (p *fakePartition) Fetch(dst []byte, offset int64, maxBytes int) (partition
 		return f, errcode.New(errcode.OffsetOutOfRange, "%d is before %d", offset, p.logStart)
 	}
 	for _, b := range p.batches {
-		if b.NextOffset() > f.Next && len(f.Batches) < maxBytes {
+		if b.NextOffset() > f.Next && (!p.relaxed || b.NextOffset() <= p.synced) && len(f.Batches) < maxBytes {
 			f.Batches, f.Next = append(f.Batches, b...), b.NextOffset()
 		}
 	}
@@ -123,6 +126,24 @@ func (p *fakePartition) Append(_ context.Context, a partition.Append) (partition
 	close(p.advanced)
 	p.advanced = make(chan struct{})
 	return partition.Appended{}, nil
+}
+
+func (p *fakePartition) DurableEnd() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.relaxed {
+		return p.synced
+	}
+	return p.next
+}
+
+func (p *fakePartition) Sync(context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.syncError == nil {
+		p.synced = p.next
+	}
+	return p.syncError
 }
 
 // values are the records' values in order.
@@ -258,7 +279,7 @@ var (
 	lost     = metadata.Stage{Module: "lost", Version: 1}
 )
 
-func manage(t testing.TB, c *cluster) (*Manager, *store) {
+func manage(t testing.TB, topics Topics) (*Manager, *store) {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
 	e, err := engine.New(engine.Options{Logger: logger})
@@ -281,7 +302,7 @@ func manage(t testing.TB, c *cluster) (*Manager, *store) {
 		}
 	}
 	m := NewManager(Options{
-		Topics: c, Budget: record.NewBudget(admission.Default().Unpack), Logger: logger,
+		Topics: topics, Budget: record.NewBudget(admission.Default().Unpack), Logger: logger,
 		Loader: transform.NewLoader(transform.LoaderOptions{
 			Engine: e, Modules: s, Image: func() *metadata.Image { return image }, Logger: logger,
 		}),

@@ -90,6 +90,7 @@ func (s *stretch) reached(ctx context.Context, to transform.Topic, number int32)
 	if err != nil || !ok {
 		return 0, err
 	}
+	s.written.note(to, number, p.Next)
 	return p.Next, nil
 }
 
@@ -167,7 +168,9 @@ func (s *stretch) write(ctx context.Context, outputs []transform.Output, positio
 		}
 		if err != nil {
 			s.fail(fmt.Errorf("derive into %q: %w", o.Topic.Name, err))
+			continue
 		}
+		s.written.note(o.Topic, o.Number, positions[0].Next)
 	}
 	return s.failed
 }

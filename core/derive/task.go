@@ -47,6 +47,7 @@ type task struct {
 	resumed bool  // the saved position has been read, or made: only then are next and saved the task's own
 	saved   int64 // the saved position; -1 for none
 	savedAt time.Time
+	written written // since the saved position
 }
 
 // settle decides where to begin without a saved position.
@@ -118,9 +119,8 @@ func (t *task) attempt(ctx context.Context) error {
 			}
 		}
 		if !moved {
-			select {
-			case <-t.source.Advanced(t.next.Load()):
-			case <-ctx.Done():
+			if err := t.awaitMore(ctx, t.next.Load()); err != nil {
+				return err
 			}
 		}
 	}
@@ -133,6 +133,7 @@ func (t *task) resume(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the saved position: %w", err)
 	}
+	t.written = written{} // what is behind the saved position is derived, or found, again
 	if ok {
 		t.saved, t.resumed = saved.Next, true
 		t.next.Store(saved.Next)
@@ -147,11 +148,14 @@ func (t *task) resume(ctx context.Context) error {
 	return nil
 }
 
-// save writes the position into the source partition, unless it has it.
+// save writes the position into the source partition, unless it has it, once what was derived before it is durable.
 func (t *task) save(ctx context.Context) error {
 	next := t.next.Load()
 	if next <= t.saved {
 		return nil
+	}
+	if err := t.syncWritten(ctx); err != nil {
+		return err
 	}
 	if _, err := t.source.Append(ctx, partition.Append{Positions: t.positions(next)}); err != nil {
 		return fmt.Errorf("save the position: %w", err)
@@ -174,7 +178,7 @@ func (t *task) advance(ctx context.Context) (moved bool, err error) {
 		}
 	}()
 	next := t.next.Load()
-	f, err := t.source.Fetch((*buf)[:0], next, stretchBytes)
+	f, err := t.source.FetchDurable((*buf)[:0], next, stretchBytes)
 	if errcode.Is(err, errcode.OffsetOutOfRange) && next < f.LogStart {
 		t.logger.Warn("a derivation fell behind retention: records are lost to it", "from", next, "to", f.LogStart)
 		t.next.Store(f.LogStart)

@@ -34,7 +34,12 @@ type Fetched struct {
 // both bounds; SHUTTING_DOWN, or UNKNOWN_TOPIC_OR_PARTITION when it was deleted, once it is closing. Safe
 // for concurrent use; never blocks on writers.
 func (p *Partition) Fetch(dst []byte, offset int64, maxBytes int) (Fetched, error) {
-	b := p.Bounds()
+	return p.fetch(dst, offset, maxBytes, p.highWatermark.Load())
+}
+
+// fetch reads below end, the high watermark or an offset before it where an entry ends.
+func (p *Partition) fetch(dst []byte, offset int64, maxBytes int, end int64) (Fetched, error) {
+	b := p.Bounds() // after end was read: not below it
 	f := Fetched{Batches: dst, Bounds: b, Next: offset}
 	if !p.life.beginRead() {
 		return f, p.refusal("fetch "+p.name, p.life.now())
@@ -43,10 +48,10 @@ func (p *Partition) Fetch(dst []byte, offset int64, maxBytes int) (Fetched, erro
 	if offset < b.LogStart || offset > b.HighWatermark {
 		return f, p.outOfRange(offset, b)
 	}
-	if offset == b.HighWatermark {
+	if offset >= end {
 		return f, nil
 	}
-	out, err := p.log.Read(dst, offset, b.HighWatermark, maxBytes)
+	out, err := p.log.Read(dst, offset, end, maxBytes)
 	if errors.Is(err, log.ErrOffsetOutOfRange) { // retention overtook us
 		return f, p.outOfRange(offset, p.Bounds())
 	}

@@ -105,7 +105,7 @@ type Partition struct {
 }
 
 // ops name what is tried, for errors.
-type ops struct{ append, position, trim string }
+type ops struct{ append, position, trim, sync string }
 
 // Open opens or makes the partition and starts its replica. It does not wait for a leader: see WaitReady.
 // IsDamage says whether an error is about the partition's own files.
@@ -131,7 +131,7 @@ func newPartition(o Options) (*Partition, error) {
 	}
 	p := &Partition{
 		name: o.Name, dir: o.Dir, fs: o.FS, logger: o.Logger.With("partition", o.Name),
-		ops:      ops{append: "append " + o.Name, position: "read a position of " + o.Name, trim: "trim " + o.Name},
+		ops:      ops{append: "append " + o.Name, position: "read a position of " + o.Name, trim: "trim " + o.Name, sync: "sync " + o.Name},
 		appender: newAppender(o.Appends), onRolled: o.OnRoll,
 		pending: map[int64][]*pendingAppend{}, pendingPositions: map[string]*pendingAppend{}, state: newState(),
 	}
