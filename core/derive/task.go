@@ -81,7 +81,11 @@ func (t *task) run(ctx context.Context) {
 		if t.failed.Swap(&text) == nil {
 			pause = firstPause // it has come further since the last failure
 		}
-		t.logger.Warn("derivation failed; retrying", "error", err, "pause", pause)
+		level := slog.LevelWarn
+		if errcode.Is(err, errcode.NotLeaderOrFollower) {
+			level = slog.LevelDebug // the broker that leads a partition derives from it
+		}
+		t.logger.Log(ctx, level, "derivation failed; retrying", "error", err, "pause", pause)
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):
@@ -148,6 +152,19 @@ func (t *task) resume(ctx context.Context) error {
 	return nil
 }
 
+// own returns an error unless this broker leads the source and the saved position is this task's. A broker that has
+// led it meanwhile may have gone on from there, with another version: then this task begins where that one ended.
+func (t *task) own(ctx context.Context) error {
+	saved, _, err := t.source.Position(ctx, t.origin)
+	if err != nil {
+		return fmt.Errorf("read the saved position: %w", err)
+	}
+	if saved.Next != t.saved {
+		return fmt.Errorf("the saved position is %d, this task saved %d: another has gone on; resuming there", saved.Next, t.saved)
+	}
+	return nil
+}
+
 // save writes the position into the source partition, unless it has it, once what was derived before it is durable.
 func (t *task) save(ctx context.Context) error {
 	next := t.next.Load()
@@ -177,6 +194,9 @@ func (t *task) advance(ctx context.Context) (moved bool, err error) {
 			buffers.Put(buf)
 		}
 	}()
+	if err := t.own(ctx); err != nil {
+		return false, err
+	}
 	next := t.next.Load()
 	f, err := t.source.FetchDurable((*buf)[:0], next, stretchBytes)
 	if errcode.Is(err, errcode.OffsetOutOfRange) && next < f.LogStart {
