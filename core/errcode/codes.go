@@ -58,6 +58,7 @@ const (
 	DecompressionTooLarge Code = 1022
 	VersionConflict       Code = 1023
 	TopicInUse            Code = 1024
+	OverlappingSequence   Code = 1025
 )
 
 // Info is what the table says about a code.
@@ -88,7 +89,7 @@ var table = []Info{
 	{InvalidRequest, "INVALID_REQUEST", false, http.StatusBadRequest, "The request contradicts itself or lacks something."},
 	{UnsupportedForMessageFormat, "UNSUPPORTED_FOR_MESSAGE_FORMAT", false, http.StatusBadRequest, "The record batch is not of format version 2."},
 	{OutOfOrderSequence, "OUT_OF_ORDER_SEQUENCE", false, http.StatusConflict, "An idempotent producer's sequence number does not follow on the last one: a batch is missing."},
-	{DuplicateSequence, "DUPLICATE_SEQUENCE", false, http.StatusConflict, "An idempotent producer's batch was written before, so long ago that its offset is not known any more."},
+	{DuplicateSequence, "DUPLICATE_SEQUENCE", false, http.StatusConflict, "Not sent any more: a batch that was written before is answered as a success, and one older than what is remembered with OUT_OF_ORDER_SEQUENCE."},
 	{InvalidProducerEpoch, "INVALID_PRODUCER_EPOCH", false, http.StatusConflict, "A producer with a newer epoch has taken this producer's place."},
 	{StorageFailed, "STORAGE_FAILED", false, http.StatusServiceUnavailable, "The partition's storage failed; it takes no writes until the broker was restarted on a sound disk."},
 	{UnsupportedCompressionType, "UNSUPPORTED_COMPRESSION_TYPE", false, http.StatusBadRequest, "The record batch names a compression codec that does not exist."},
@@ -115,6 +116,7 @@ var table = []Info{
 	{DecompressionTooLarge, "DECOMPRESSION_TOO_LARGE", false, http.StatusRequestEntityTooLarge, "Compressed records would unpack to more than the broker allows."},
 	{VersionConflict, "VERSION_CONFLICT", false, http.StatusPreconditionFailed, "Someone else changed it since the version that the request names; read it again."},
 	{TopicInUse, "TOPIC_IN_USE", false, http.StatusConflict, "Views, derivations or pipelines name the topic; the answer lists them."},
+	{OverlappingSequence, "OVERLAPPING_SEQUENCE", false, http.StatusConflict, "An idempotent producer's batch repeats sequences that were written and brings others that may not have been; nothing of it was written."},
 }
 
 // Info is the code's row of the table. A code that the table lacks, as one sent by a newer broker,

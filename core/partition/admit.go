@@ -36,6 +36,9 @@ import (
 //	with LEADERSHIP LOST            ready; the state has no A
 //	                                B (sequence 1) is checked: it must not follow A, which is lost
 //	A's request wakes up
+//
+// What Raft refuses at once is over at once too (proposeLocked), and a request that joins no proposal closes
+// the open one before it is checked: else it would follow what the replica then refuses.
 
 // duplicateOfLocked finds a pending append that carries the same batch or one of the same positions.
 func (p *Partition) duplicateOfLocked(l replica.Leadership, a *pendingAppend) *pendingAppend {
@@ -63,11 +66,7 @@ func (p *Partition) pendingOfLocked(l replica.Leadership, id int64, known *produ
 		if a.proposal.over(l) {
 			return true
 		}
-		if known == nil {
-			return false
-		}
-		verdict, _ := known.check(a.seq)
-		return verdict == admitDuplicate || verdict == refuseForgotten
+		return known.has(a.seq)
 	})
 }
 
@@ -82,17 +81,13 @@ func (p *Partition) admitLocked(l replica.Leadership, a *pendingAppend) (Appende
 		return Appended{}, nil
 	}
 	known := p.state.producers[a.seq.id]
-	verdict, offset, expected := admit, int64(-1), int32(0)
-	if known != nil {
-		verdict, offset = known.check(a.seq)
-		expected = known.expected()
-	}
+	verdict, offset := known.check(a.seq)
 	if verdict == admitDuplicate {
 		return Appended{BaseOffset: offset, Duplicate: true}, nil
 	}
-	if pending := p.pendingOfLocked(l, a.seq.id, known); len(pending) > 0 && verdict != refuseForgotten {
-		last := pending[len(pending)-1].seq
-		verdict, expected = checkAfter(last, a.seq), nextSequence(last.last)
+	expected := known.expectedIn(a.seq.epoch)
+	if pending := p.pendingOfLocked(l, a.seq.id, known); len(pending) > 0 {
+		verdict, expected = checkAfter(known, pending, a.seq)
 	}
 	return Appended{}, p.sequenceError(verdict, a.seq, expected)
 }
@@ -118,15 +113,29 @@ func (p *Partition) Peek(b record.Batch) (Appended, error) {
 	return p.admitLocked(leadership, a)
 }
 
-// checkAfter decides whether s may follow last, which is pending.
-func checkAfter(last, s sequenced) sequenceVerdict {
+// checkAfter decides whether s may follow what is pending, which follows known, and says which sequence
+// comes next. It is no repetition of a pending batch (see duplicateOfLocked); one that repeats several of
+// them, or a part of one, is refused: it is not decided yet whether they will be written.
+func checkAfter(known *producer, pending []*pendingAppend, s sequenced) (verdict sequenceVerdict, expected int32) {
+	last := pending[len(pending)-1].seq
+	expected = nextSequence(last.last)
 	switch {
 	case s.epoch < last.epoch:
-		return refuseStale
-	case s.epoch > last.epoch && s.first == 0, s.epoch == last.epoch && s.first == nextSequence(last.last):
-		return admit
+		return refuseStale, expected
+	case s.epoch > last.epoch:
+		if s.first != 0 {
+			return refuseGap, 0
+		}
+		return admit, 0
 	}
-	return refuseGap
+	var oldest int32
+	if known != nil && known.n > 0 && known.epoch == last.epoch {
+		oldest = known.batches[0].first
+	} // else all of the epoch that is written or pending begins with 0
+	if verdict = compare(oldest, expected, s); verdict == admitDuplicate {
+		verdict = refuseOverlap
+	}
+	return verdict, expected
 }
 
 // allReached reports whether there are positions and the state has all of them. The caller holds stateMu.
@@ -148,10 +157,12 @@ func (p *Partition) sequenceError(v sequenceVerdict, s sequenced, expected int32
 			"%s: producer %d has epoch %d no longer; stop this producer, a newer one has taken its place", p.ops.append, s.id, s.epoch)
 	case refuseGap:
 		e = errcode.New(errcode.OutOfOrderSequence,
-			"%s: producer %d sent sequence %d where %d comes next; send the missing batches first", p.ops.append, s.id, s.first, expected)
-	case refuseForgotten:
-		e = errcode.New(errcode.DuplicateSequence,
-			"%s: producer %d wrote sequence %d before, too long ago to tell its offset; go on with %d", p.ops.append, s.id, s.first, expected)
+			"%s: producer %d sent sequence %d where %d comes next: send the missing batches first, or begin with 0 under a new producer id",
+			p.ops.append, s.id, s.first, expected)
+	case refuseOverlap:
+		e = errcode.New(errcode.OverlappingSequence,
+			"%s: producer %d sent sequences %d to %d, a part of which is written or pending and a part is not; nothing of it was written now: "+
+				"repeat batches as they were first sent, and go on with %d", p.ops.append, s.id, s.first, s.last, expected)
 	default:
 		return nil
 	}

@@ -46,6 +46,7 @@ type proposal struct {
 	leadership replica.Leadership // under which its requests were checked
 	shared     bool               // by several requests: data is the proposal's own copy
 	future     replica.Future     // once it was proposed and taken
+	refused    bool               // it was proposed and not taken
 	done       chan struct{}      // closed when err is final
 	err        error
 }
@@ -143,13 +144,13 @@ func (p *Partition) submit(pending *pendingAppend, a Append) (*proposal, Appende
 	if d := p.duplicateOfLocked(leadership, pending); d != nil {
 		return d.proposal, Appended{}, nil
 	}
+	small := len(a.Data) > 0 && len(a.Data) <= coalesceBelow && len(a.Positions) == 0
+	if p.open != nil && (!small || p.open.leadership != leadership) {
+		p.proposeOpenLocked() // earlier requests go first, and are refused if their leadership is over
+	}
 	if done, err := p.admitLocked(leadership, pending); err != nil || done.Duplicate {
 		return nil, done, err
 	}
-	if p.open != nil && p.open.leadership != leadership {
-		p.proposeOpenLocked() // which refuses it
-	}
-	small := len(a.Data) > 0 && len(a.Data) <= coalesceBelow && len(a.Positions) == 0
 	switch {
 	case small && p.open != nil:
 		p.joinLocked(pending, a.Data)
@@ -160,7 +161,6 @@ func (p *Partition) submit(pending *pendingAppend, a Append) (*proposal, Appende
 		p.life.work.Go(func() { p.runShared(shared) }) // this request is counted in work, so Add cannot race with Wait
 		p.joinLocked(pending, a.Data)
 	default:
-		p.proposeOpenLocked() // earlier requests go first
 		pending.proposal = newProposal(leadership, a.Data, pending.ext)
 		p.proposeLocked(pending.proposal)
 	}
@@ -186,9 +186,14 @@ func (p *Partition) proposeOpenLocked() {
 	}
 }
 
-// proposeLocked hands a proposal to the replica, which takes it or refuses it at once.
+// proposeLocked hands a proposal to the replica, which takes it or refuses it at once. What is refused is
+// settled before another request is checked, which must not follow it.
 func (p *Partition) proposeLocked(pr *proposal) {
 	pr.future, pr.err = p.replica.Propose(pr.leadership, replica.Proposal{Op: p.ops.append, Data: pr.data, Extensions: pr.ext})
+	if pr.err != nil {
+		pr.refused = true
+		close(pr.done)
+	}
 }
 
 // runShared sees a shared proposal through: it lets requests join until a slot is free, then proposes it,
@@ -204,11 +209,12 @@ func (p *Partition) runShared(pr *proposal) {
 	p.settle(pr)
 }
 
-// settle waits for the outcome of a proposal and publishes it.
+// settle waits for the outcome of a proposal that was proposed, and publishes it.
 func (p *Partition) settle(pr *proposal) {
-	if pr.err == nil {
-		_, pr.err = pr.future.Wait()
+	if pr.refused {
+		return
 	}
+	_, pr.err = pr.future.Wait()
 	close(pr.done)
 }
 

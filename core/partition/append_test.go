@@ -3,10 +3,12 @@ package partition
 import (
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/wasmill/wasmill/core/errcode"
 	"github.com/wasmill/wasmill/core/record"
+	"github.com/wasmill/wasmill/core/replica"
 	"github.com/wasmill/wasmill/core/replica/replicatest"
 	"github.com/wasmill/wasmill/raftstore/vfs"
 )
@@ -86,4 +88,53 @@ func TestAnsweredIsNotPending(t *testing.T) {
 	wantCode(t, err, errcode.StorageFailed)
 	r.close(p)
 	want("failed")
+}
+
+// TestNothingFollowsWhatIsRefused: requests that wait in the open proposal are refused with it when the replica takes
+// no more. A larger one that comes next must not have been checked as if they were written: it could be taken.
+func TestNothingFollowsWhatIsRefused(t *testing.T) {
+	var blocked atomic.Bool
+	release := make(chan struct{})
+	r := newRig(t, vfs.NewFaulty(vfs.NewMem(), func(op vfs.Op) error {
+		if blocked.Load() && op.Kind == vfs.OpSyncData {
+			<-release
+		}
+		return nil
+	}))
+	p := r.open()
+	defer r.close(p)
+	appendValues(t, p, &record.Producer{ID: 1}, "0")
+	leadership, err := p.lead("append")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocked.Store(true)
+	var taken []replica.Future
+	for err == nil {
+		var f replica.Future
+		if f, err = p.replica.Propose(leadership, replica.Proposal{Op: "fill", Data: batchOf(t, 0, nil, "x")}); err == nil {
+			taken = append(taken, f)
+		}
+	}
+	wantCode(t, err, errcode.Overloaded)
+
+	p.mu.Lock()
+	small := &pendingAppend{seq: sequenced{id: 1, first: 1, last: 1}}
+	p.open = newProposal(leadership, nil, nil)
+	p.open.shared = true
+	p.joinLocked(small, batchOf(t, 0, &record.Producer{ID: 1, BaseSequence: 1}, "1"))
+	p.trackLocked(small)
+	p.mu.Unlock()
+	_, err = p.Append(t.Context(), Append{Data: batchOf(t, 0, &record.Producer{ID: 1, BaseSequence: 2}, strings.Repeat("2", 2*coalesceBelow))})
+	if expectedSequence(err) != 1 {
+		t.Errorf("the large request: %v", err)
+	}
+	_, err = p.await(small, true)
+	wantCode(t, err, errcode.Overloaded)
+	close(release)
+	for _, f := range taken {
+		if _, err := f.Wait(); err != nil {
+			t.Error(err)
+		}
+	}
 }

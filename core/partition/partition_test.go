@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math"
 	"math/rand"
 	"strings"
 	"sync"
@@ -196,8 +197,8 @@ func TestConcurrentAppends(t *testing.T) {
 }
 
 // TestIdempotentPipelining sends an idempotent producer's batches with several in flight, each of them
-// twice, in the manner of a client that retries after losing answers. The first batch goes alone: a
-// partition takes any sequence from a producer that it does not know, as Kafka does.
+// twice, in the manner of a client that retries after losing answers. A batch that comes too early is sent
+// again; one that is too old to be remembered is recognised by the sequence that the refusal expects.
 func TestIdempotentPipelining(t *testing.T) {
 	r := newRig(t, vfs.NewMem())
 	p := r.open()
@@ -205,8 +206,7 @@ func TestIdempotentPipelining(t *testing.T) {
 	const batches = 60
 	var wg sync.WaitGroup
 	started := make(chan struct{}, 4)
-	appendValues(t, p, &record.Producer{ID: 1}, "0")
-	for i := 1; i < batches; i++ {
+	for i := range batches {
 		data := batchOf(t, 0, &record.Producer{ID: 1, BaseSequence: int32(i)}, fmt.Sprint(i))
 		started <- struct{}{}
 		sent := make(chan struct{})
@@ -218,11 +218,11 @@ func TestIdempotentPipelining(t *testing.T) {
 					close(sent)
 				}
 				done, err := p.Append(t.Context(), Append{Data: copied})
-				for errcode.Is(err, errcode.OutOfOrderSequence) { // overtaken on the way: a client sends again
+				for expectedSequence(err) <= int32(i) { // overtaken on the way: a client sends again
 					done, err = p.Append(t.Context(), Append{Data: copied})
 				}
-				if attempt == 1 && errcode.Is(err, errcode.DuplicateSequence) {
-					continue // more than five batches late: written for certain, which is all that counts
+				if attempt == 1 && expectedSequence(err) < math.MaxInt32 {
+					continue // more than five batches late
 				}
 				if err != nil || done.BaseOffset != int64(i) {
 					t.Errorf("batch %d, attempt %d: offset %d, %v", i, attempt, done.BaseOffset, err)
@@ -234,6 +234,63 @@ func TestIdempotentPipelining(t *testing.T) {
 	wg.Wait()
 	if got := values(t, p, 0); len(got) != batches {
 		t.Errorf("%d records, want %d: repetitions must write nothing", len(got), batches)
+	}
+}
+
+// expectedSequence is what an OUT_OF_ORDER_SEQUENCE expects, and of anything else the largest.
+func expectedSequence(err error) int32 {
+	if !errcode.Is(err, errcode.OutOfOrderSequence) {
+		return math.MaxInt32
+	}
+	return errcode.From(err).Fields["expected_sequence"].(int32)
+}
+
+// TestUnknownProducerBeginsWithZero: a batch that overtakes a producer's first one is refused. If it were written, the
+// first one would be taken for a repetition and never be.
+func TestUnknownProducerBeginsWithZero(t *testing.T) {
+	r := newRig(t, vfs.NewMem())
+	p := r.open()
+	defer r.close(p)
+	first, second := &record.Producer{ID: 7}, &record.Producer{ID: 7, BaseSequence: 1}
+	for range 2 {
+		if _, err := p.Peek(batchOf(t, 0, second, "second")); expectedSequence(err) != 0 {
+			t.Errorf("peeking at the second batch: %v", err)
+		}
+		if _, err := p.Append(t.Context(), Append{Data: batchOf(t, 0, second, "second")}); expectedSequence(err) != 0 {
+			t.Errorf("the second batch: %v", err)
+		}
+	}
+	if done := appendValues(t, p, first, "first"); done.Duplicate || done.BaseOffset != 0 {
+		t.Errorf("the first batch: %+v", done)
+	}
+	appendValues(t, p, second, "second")
+	if got := strings.Join(values(t, p, 0), ","); got != "first,second" {
+		t.Errorf("the records are %q", got)
+	}
+}
+
+// TestOverlapIsRefused: a batch of which a part is written is neither written nor answered as a repetition.
+func TestOverlapIsRefused(t *testing.T) {
+	r := newRig(t, vfs.NewMem())
+	p := r.open()
+	defer r.close(p)
+	appendValues(t, p, &record.Producer{ID: 7}, "a", "b")
+	_, err := p.Append(t.Context(), Append{Data: batchOf(t, 0, &record.Producer{ID: 7}, "a", "b", "c")})
+	if e := wantCode(t, err, errcode.OverlappingSequence); e.Fields["expected_sequence"] != int32(2) {
+		t.Errorf("fields %v", e.Fields)
+	}
+	if done := appendValues(t, p, &record.Producer{ID: 7, BaseSequence: 1}, "b"); !done.Duplicate || done.BaseOffset != -1 {
+		t.Errorf("a part of what is written: %+v", done)
+	}
+	for i := range int32(keptBatches) {
+		appendValues(t, p, &record.Producer{ID: 7, BaseSequence: 2 + i}, "c")
+	}
+	_, err = p.Append(t.Context(), Append{Data: batchOf(t, 0, &record.Producer{ID: 7}, "a", "b")})
+	if expectedSequence(err) != 2+keptBatches {
+		t.Errorf("what is not remembered any more: %v", err)
+	}
+	if got := strings.Join(values(t, p, 0), ""); got != "abccccc" {
+		t.Errorf("the records are %q", got)
 	}
 }
 

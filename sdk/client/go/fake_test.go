@@ -183,7 +183,7 @@ func (f *fakeBroker) append(topic string, partition int, b record.Batch) (Produc
 		key := fmt.Sprintf("%s/%d", name, b.ProducerID())
 		p := f.producers[key]
 		if p == nil {
-			p = &fakeProducer{next: b.BaseSequence()}
+			p = &fakeProducer{}
 			f.producers[key] = p
 		}
 		for _, r := range p.recent {
@@ -192,11 +192,8 @@ func (f *fakeBroker) append(topic string, partition int, b record.Batch) (Produc
 				return own, nil
 			}
 		}
-		switch {
-		case b.BaseSequence() < p.next:
-			return own, errcode.New(errcode.DuplicateSequence, "long ago")
-		case b.BaseSequence() > p.next:
-			return own, errcode.New(errcode.OutOfOrderSequence, "%d after %d", b.BaseSequence(), p.next)
+		if b.BaseSequence() != p.next {
+			return own, errcode.New(errcode.OutOfOrderSequence, "%d where %d comes next", b.BaseSequence(), p.next)
 		}
 		p.next = record.AddSequence(b.BaseSequence(), b.Count())
 		p.recent = append(p.recent, fakeBatch{b.BaseSequence(), own.BaseOffset})

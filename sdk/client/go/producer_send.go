@@ -60,11 +60,6 @@ func (q *queue) send(ctx context.Context, body record.Batch) (*ProduceResult, er
 		}
 		stale := IsCode(err, errcode.OutOfOrderSequence) || IsCode(err, errcode.InvalidProducerEpoch)
 		switch {
-		case IsCode(err, errcode.DuplicateSequence):
-			q.id.sequence = record.AddSequence(q.id.sequence, body.Count())
-			return &ProduceResult{Partitions: []ProducedPartition{{
-				Partition: q.partition, BaseOffset: -1, Count: int(body.Count()), Duplicate: true,
-			}}}, nil
 		case stale && !unsure && attempt == 0:
 			// The broker has forgotten the sequence, and nothing of this request was written.
 			q.id = identity{renewed: true}
