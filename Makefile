@@ -13,9 +13,11 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 GOLANGCI_VERSION  := v2.15.0
 BENCHSTAT_VERSION := v0.0.0-20260908200009-22c9c6c9d4da
 VULN_VERSION      := v1.9.0
+GREMLINS_VERSION  := v0.6.0
 GOLANGCI  := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)/golangci-lint
 BENCHSTAT := $(TOOLS)/benchstat-$(BENCHSTAT_VERSION)/benchstat
 VULN      := $(TOOLS)/govulncheck-$(VULN_VERSION)/govulncheck
+GREMLINS  := $(TOOLS)/gremlins-$(GREMLINS_VERSION)/gremlins
 
 # The race detector needs a C compiler; Go knows whether it found one.
 RACE := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
@@ -26,11 +28,15 @@ CRASH    ?= Crash|Kill|Pause|Torn|Garbled|Fault|Power|DiskFull|Damage|Corrupt
 ROUNDS   ?= 30
 BENCHFLAGS ?=
 
+# Packages whose code make mutate changes. A package's result is a file under .mutate; one that is there is kept.
+MUTATE ?= core/record core/replica core/partition raftstore/log raftstore/stable raftstore/snapshot \
+	raftstore/boltlog raftstore/group raftstore/vfs
+
 # What the code must build for besides the machine at hand. Linux is what is tested.
 PLATFORMS ?= $(filter-out $(shell $(GO) env GOOS)/$(shell $(GO) env GOARCH), \
 	linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64)
 
-.PHONY: help build plugins test race lint fmt fmt-check tidy-check vet fuzz crash cross vuln bench compare demo check ci \
+.PHONY: help build plugins test race lint fmt fmt-check tidy-check vet fuzz crash kill mutate cross vuln bench compare demo check ci \
 	ci-fuzz ci-crash tools clean
 
 help: ## list the targets
@@ -75,6 +81,18 @@ fuzz: ## run every fuzz target on FUZZTIME (50000x) new inputs each
 crash: ## the crash and fault tests alone, not from the cache, with ROUNDS (30) kills in each loop
 	WASMILL_CRASH_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout 30m -run '$(CRASH)' ./core/... ./raftstore/... ./tests/...
 
+kill: ## the kill loops alone: ROUNDS kills under load in each, with figures; make kill ROUNDS=300 takes a while
+	WASMILL_CRASH_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout 4h -v -run 'Kill' ./tests/crash
+
+mutate: $(MUTATE:%=.mutate/%.json) ## change the code of MUTATE's packages on purpose, see whether their own tests fail
+
+# One change at a time, at the lowest priority, so that timeouts are those of a machine that is not busy with it.
+# A run that is interrupted leaves no file and is repeated as a whole; those of other packages are kept.
+.mutate/%.json: $(GREMLINS)
+	mkdir -p $(@D)
+	nice -n 19 $(GREMLINS) unleash ./$* --workers 1 --timeout-coefficient 5 --invert-loopctrl --output $@.part > $(@:.json=.txt)
+	mv $@.part $@
+
 cross: ## build everything for each of PLATFORMS, unoptimised for speed
 	@set -e; for platform in $(PLATFORMS); do \
 		echo "build for $$platform"; \
@@ -105,7 +123,7 @@ ci-crash:
 ci-fuzz:
 	$(MAKE) fuzz FUZZTIME=3000x
 
-tools: $(GOLANGCI) $(BENCHSTAT) $(VULN) ## build the pinned tools into .tools
+tools: $(GOLANGCI) $(BENCHSTAT) $(VULN) $(GREMLINS) ## build the pinned tools into .tools
 
 $(GOLANGCI):
 	GOBIN=$(@D) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
@@ -115,6 +133,9 @@ $(BENCHSTAT):
 
 $(VULN):
 	GOBIN=$(@D) $(GO) install golang.org/x/vuln/cmd/govulncheck@$(VULN_VERSION)
+
+$(GREMLINS):
+	GOBIN=$(@D) $(GO) install github.com/go-gremlins/gremlins/cmd/gremlins@$(GREMLINS_VERSION)
 
 clean: ## remove what make built, the tools excepted
 	rm -rf $(BIN)
