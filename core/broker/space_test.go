@@ -10,6 +10,7 @@ import (
 	"github.com/wasmill/wasmill/core/api"
 	"github.com/wasmill/wasmill/core/broker"
 	"github.com/wasmill/wasmill/core/errcode"
+	"github.com/wasmill/wasmill/core/replica/replicatest"
 	"github.com/wasmill/wasmill/raftstore/log"
 	"github.com/wasmill/wasmill/raftstore/vfs"
 	"github.com/wasmill/wasmill/wasm/wasmtest"
@@ -97,8 +98,7 @@ func TestTopicThatCannotBeOpened(t *testing.T) {
 		}
 		return nil
 	})
-	w := &logWatcher{watcher: newWatcher(), opened: make(chan string, 1000)}
-	b := openWith(t, broker.Options{DataDir: t.TempDir(), FS: fsys, Observer: w, MaintainEvery: time.Millisecond})
+	b := openWith(t, broker.Options{DataDir: t.TempDir(), FS: fsys, MaintainEvery: time.Millisecond})
 	createTopic(t, b, "orders", 1)
 	full.Store(true)
 	_, err := b.CreateTopic(t.Context(), api.TopicSpec{Name: "late", Partitions: 3})
@@ -118,26 +118,13 @@ func TestTopicThatCannotBeOpened(t *testing.T) {
 	}
 
 	full.Store(false)
-	for len(w.opened) > 0 {
-		<-w.opened
-	}
-	for name := ""; name != "late"; { // nobody asks for it: the broker tries by itself
-		name = <-w.opened
-	}
-	createTopic(t, b, "another", 1) // behind the attempt that is under way
-	produce(t, b, "late", 2, "a")
-}
-
-// logWatcher tells of every partition that is about to be opened.
-type logWatcher struct {
-	*watcher
-	opened chan string
-}
-
-func (w *logWatcher) Log(topic string, _ int32) log.Observer {
-	select {
-	case w.opened <- topic:
-	default:
-	}
-	return nil
+	replicatest.Await(t, "the topic is served", func() bool { // nobody changes anything: the broker tries by itself
+		_, err := b.ProduceBatches(t.Context(), "late", 2, batch(t, "a"))
+		if err != nil {
+			wantCode(t, err, errcode.NotLeaderOrFollower)
+		}
+		return err == nil
+	})
+	got, _ := read(t, b, "late", 2, 0)
+	wantValues(t, got, "a")
 }
