@@ -63,14 +63,13 @@ func (l *Log) openTail(s *segment) error {
 // rewrite writes the header block, and everything from from to end, over itself and makes it durable. from is an
 // end of bytes that are known to be durable already; the header's activation and cuts never are.
 //
-// What was read may be in the page cache only. After a killed process a sync would do; but if an earlier sync of
-// the file failed, the kernel counts its pages as clean, and a sync now would succeed without writing them. The
-// bytes must be dirty again. They are the same ones, so that a crash here changes nothing.
+// What was read may be in the page cache only. After a killed process a sync would do; after a failed sync it
+// would not: see vfs.Rewrite.
 func (s *segment) rewrite(f vfs.File, from, end int64) error {
-	if err := copyOver(f, 0, segmentHeaderSize); err != nil {
+	if err := vfs.Rewrite(f, 0, segmentHeaderSize); err != nil {
 		return fmt.Errorf("rewrite %s: %w", s.name, err)
 	}
-	if err := copyOver(f, max(from, segmentHeaderSize), end); err != nil {
+	if err := vfs.Rewrite(f, max(from, segmentHeaderSize), end); err != nil {
 		return fmt.Errorf("rewrite %s: %w", s.name, err)
 	}
 	if err := f.SyncData(); err != nil {
@@ -79,28 +78,12 @@ func (s *segment) rewrite(f vfs.File, from, end int64) error {
 	return nil
 }
 
-func copyOver(f vfs.File, from, end int64) error {
-	buf := make([]byte, min(scanWindow, max(0, end-from)))
-	for from < end {
-		b := buf[:min(int64(len(buf)), end-from)]
-		if err := readFull(f, b, from); err != nil {
-			return err
-		}
-		if _, err := f.WriteAt(b, from); err != nil {
-			return err
-		}
-		from += int64(len(b))
-	}
-	return nil
-}
-
 // recoverTail scans the last segment, which is not sealed. It returns a *CorruptionError if a frame after the
 // last valid one proves that the damage is not a torn tail.
-func (s *segment) recoverTail(f io.ReaderAt) (_ *segmentTail, rest trailing, _ error) {
+func (s *segment) recoverTail(f io.ReaderAt) (*segmentTail, trailing, error) {
 	scan := s.scan(f, s.capacity)
 	tail := s.emptyTail()
 	durable := int64(0)
-	defer func() { rest.durable = durable }()
 	var h frameHeader
 	for {
 		pos := scan.pos
@@ -113,13 +96,14 @@ func (s *segment) recoverTail(f io.ReaderAt) (_ *segmentTail, rest trailing, _ e
 			continue
 		}
 		if errors.Is(err, io.EOF) {
-			return tail, trailing{}, nil
+			return tail, trailing{durable: durable}, nil
 		}
 		var why *scanStop
 		if !errors.As(err, &why) {
 			return nil, trailing{}, fmt.Errorf("read %s: %w", s.name, err)
 		}
-		rest, err = s.checkTail(scan, why)
+		rest, err := s.checkTail(scan, why)
+		rest.durable = durable
 		return tail, rest, err
 	}
 }

@@ -9,7 +9,6 @@ package boltfile
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
 	"runtime/debug"
@@ -39,9 +38,8 @@ func Options(fsys vfs.FS) *bbolt.Options {
 // page of one that is there, and makes all of it durable. The directory must exist. Damage is an error with
 // a method Damaged.
 //
-// After a failed sync Linux takes the pages that it could not write for written: a later sync succeeds
-// without them, and a process that starts again reads from memory what the disk does not have. So Prepare
-// writes all pages anew, first all but the meta pages, syncs, and then the meta pages. At each moment what a
+// What an earlier process could not sync may be in the page cache only (see vfs.Rewrite). So Prepare writes all
+// pages anew, first all but the meta pages, syncs, and then the meta pages. At each moment what a
 // power loss leaves is complete under the meta page that is on the disk: of an older meta page the pages
 // keep their content, since bbolt does not reuse a page before the next transaction is durable.
 func Prepare(fsys vfs.FS, name string) error {
@@ -119,18 +117,10 @@ func renewFile(f vfs.File, name string, locked bool, lockErr error) error {
 	return rewrite(f, 0, metas*l.pageSize)
 }
 
-// rewrite writes what is there anew and syncs it.
+// rewrite makes the bytes from one position up to another durable, whatever became of earlier syncs.
 func rewrite(f vfs.File, from, to int64) error {
-	const piece = 1 << 20
-	buf := make([]byte, min(piece, to-from))
-	for at := from; at < to; at += int64(len(buf)) {
-		buf = buf[:min(int64(len(buf)), to-at)]
-		if _, err := f.ReadAt(buf, at); err != nil && !errors.Is(err, io.EOF) {
-			return err
-		}
-		if _, err := f.WriteAt(buf, at); err != nil {
-			return err
-		}
+	if err := vfs.Rewrite(f, from, to); err != nil {
+		return err
 	}
 	return f.Sync()
 }
