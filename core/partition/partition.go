@@ -162,9 +162,6 @@ func (p *Partition) onChange(onLeadership func(leads bool)) func(replica.State) 
 }
 
 func (p *Partition) openStores(o Options) (err error) {
-	if err = vfs.MkdirAllSynced(o.FS, o.Dir); err != nil {
-		return err
-	}
 	p.log, err = log.Open(o.FS, o.Dir, log.Options{
 		SegmentBytes: o.Config.SegmentBytes, Flush: o.Config.Flush, Recycler: o.Recycler,
 		Logger: p.logger, Observer: o.Observer, OnFailed: p.replica.Fail, OnRoll: p.onRoll,

@@ -25,10 +25,7 @@ func Open(fsys vfs.FS, dir string, o Options) (*Log, error) {
 	l.segmentBytes.Store(o.SegmentBytes)
 	l.close = sync.OnceValue(l.shutdown)
 	l.maintenance.prepared = sync.NewCond(&l.mu)
-	if err := vfs.MkdirAllSynced(fsys, dir); err != nil {
-		return nil, fmt.Errorf("open log %s: %w", dir, err)
-	}
-	if err := fsys.SyncDir(dir); err != nil {
+	if err := vfs.OpenDirSynced(fsys, dir); err != nil {
 		return nil, fmt.Errorf("open log %s: %w", dir, err)
 	}
 	set, err := readSegmentSet(fsys, dir)

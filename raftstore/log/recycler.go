@@ -42,12 +42,9 @@ const freeSuffix = ".free"
 // maxBytes.
 func OpenRecycler(fsys vfs.FS, dir string, maxBytes int64) (*Recycler, error) {
 	r := &Recycler{fs: fsys, dir: dir, maxBytes: maxBytes}
-	if err := vfs.MkdirAllSynced(fsys, dir); err != nil {
-		return nil, fmt.Errorf("open recycler: %w", err)
-	}
 	// A killed process may have moved a file here without making that durable: its old name must not come back once
 	// the file is used again. The directory that it came from is synced when that log is opened.
-	if err := fsys.SyncDir(dir); err != nil {
+	if err := vfs.OpenDirSynced(fsys, dir); err != nil {
 		return nil, fmt.Errorf("open recycler: %w", err)
 	}
 	entries, err := fsys.ReadDir(dir)

@@ -77,12 +77,9 @@ func Open(fsys vfs.FS, dir string, o Options) (*Store, error) {
 }
 
 func (s *Store) open() error {
-	if err := vfs.MkdirAllSynced(s.fsys, s.dir); err != nil {
-		return err
-	}
 	// A process that was killed between the renaming of a file and the sync of its name leaves a snapshot
 	// that the log is cut up to from now on, and that a power loss would take away.
-	if err := s.fsys.SyncDir(s.dir); err != nil {
+	if err := vfs.OpenDirSynced(s.fsys, s.dir); err != nil {
 		return err
 	}
 	entries, err := s.fsys.ReadDir(s.dir)

@@ -110,6 +110,15 @@ func MkdirAllSynced(fsys FS, dir string) error {
 	return fsys.SyncDir(parent)
 }
 
+// OpenDirSynced is MkdirAllSynced, and makes the names that the directory holds durable too: what a killed process
+// renamed, made or removed there may be in memory only, and must not be relied on before it stays.
+func OpenDirSynced(fsys FS, dir string) error {
+	if err := MkdirAllSynced(fsys, dir); err != nil {
+		return err
+	}
+	return fsys.SyncDir(dir)
+}
+
 // totalLen returns the number of bytes in bufs.
 func totalLen(bufs [][]byte) int {
 	n := 0
