@@ -46,7 +46,6 @@ type proposal struct {
 	leadership replica.Leadership // under which its requests were checked
 	shared     bool               // by several requests: data is the proposal's own copy
 	future     replica.Future     // once it was proposed and taken
-	refused    bool               // it was proposed and not taken
 	done       chan struct{}      // closed when err is final
 	err        error
 }
@@ -191,7 +190,6 @@ func (p *Partition) proposeOpenLocked() {
 func (p *Partition) proposeLocked(pr *proposal) {
 	pr.future, pr.err = p.replica.Propose(pr.leadership, replica.Proposal{Op: p.ops.append, Data: pr.data, Extensions: pr.ext})
 	if pr.err != nil {
-		pr.refused = true
 		close(pr.done)
 	}
 }
@@ -209,9 +207,10 @@ func (p *Partition) runShared(pr *proposal) {
 	p.settle(pr)
 }
 
-// settle waits for the outcome of a proposal that was proposed, and publishes it.
+// settle waits for the outcome of a proposal that was proposed, and publishes it. An error there is before
+// the wait is a refusal, which is published already. It is called once for a proposal.
 func (p *Partition) settle(pr *proposal) {
-	if pr.refused {
+	if pr.err != nil {
 		return
 	}
 	_, pr.err = pr.future.Wait()
