@@ -281,15 +281,21 @@ func TestLogSurvivesCrashes(t *testing.T) {
 	}
 }
 
+// logToReset is a log of several segments.
+func logToReset(t *testing.T, fsys vfs.FS) *Log {
+	l := openLog(t, fsys, Options{SegmentBytes: crashSegment})
+	for i := uint64(1); i <= 20; i++ {
+		store(t, l, command(i, 1, recordtest.Opaque(1, 1, 1000, 1)))
+	}
+	return l
+}
+
 // TestLogResetSurvivesCrashes: a reset happens or it does not.
 func TestLogResetSurvivesCrashes(t *testing.T) {
 	for k := uint64(1); ; k++ {
 		mem := vfs.NewMem()
 		faulty := vfs.NewFaulty(mem, nil)
-		l := openLog(t, faulty, Options{SegmentBytes: crashSegment})
-		for i := uint64(1); i <= 20; i++ {
-			store(t, l, command(i, 1, recordtest.Opaque(1, 1, 1000, 1)))
-		}
+		l := logToReset(t, faulty)
 		faulty.SetHook(vfs.FailFrom(faulty.Ops()+k, errLogPowerLoss))
 		before := faulty.Ops()
 		err := l.Reset(500, 7, 900)

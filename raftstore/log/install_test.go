@@ -160,10 +160,7 @@ func TestResetSurvivesKillAndCrash(t *testing.T) {
 	for k := uint64(1); ; k++ {
 		mem := vfs.NewMem()
 		faulty := vfs.NewFaulty(mem, nil)
-		l := openLog(t, faulty, Options{SegmentBytes: crashSegment})
-		for i := uint64(1); i <= 20; i++ {
-			store(t, l, command(i, 1, recordtest.Opaque(1, 1, 1000, 1)))
-		}
+		l := logToReset(t, faulty)
 		faulty.SetHook(vfs.FailFrom(faulty.Ops()+k, vfs.ErrKilled))
 		killed := l.Reset(500, 7, 900)
 		again := openLog(t, mem, Options{SegmentBytes: crashSegment})

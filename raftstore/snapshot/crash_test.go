@@ -39,19 +39,27 @@ func crashEverywhere(wrap func(vfs.FS) vfs.FS) error {
 	for k := uint64(1); ; k++ {
 		m := vfs.NewMem()
 		acked, tried, scriptErr := runScript(wrap(vfs.NewFaulty(m, vfs.FailFrom(k, errPowerLoss))))
-		for seed := range int64(6) {
-			var rng *rand.Rand // nil, the harshest crash, for seed 0
-			if seed > 0 {
-				rng = rand.New(rand.NewSource(seed))
-			}
-			if err := checkStore(m.CrashClone(rng), acked, tried); err != nil {
-				return fmt.Errorf("power loss at operation %d, seed %d: %w", k, seed, err)
-			}
+		if err := checkAfterPowerLoss(m, 6, acked, tried); err != nil {
+			return fmt.Errorf("operation %d: %w", k, err)
 		}
 		if scriptErr == nil {
 			return nil
 		}
 	}
+}
+
+// checkAfterPowerLoss checks what several power losses leave, the harshest first.
+func checkAfterPowerLoss(m *vfs.Mem, seeds int64, acked, tried uint64) error {
+	for seed := range seeds {
+		var rng *rand.Rand // nil, the harshest crash, for seed 0
+		if seed > 0 {
+			rng = rand.New(rand.NewSource(seed))
+		}
+		if err := checkStore(m.CrashClone(rng), acked, tried); err != nil {
+			return fmt.Errorf("power loss, seed %d: %w", seed, err)
+		}
+	}
+	return nil
 }
 
 func checkStore(fsys vfs.FS, acked, tried uint64) error {
@@ -160,14 +168,8 @@ func killEverywhere(wrap func(vfs.FS) vfs.FS) error {
 		if found < acked {
 			return fmt.Errorf("killed at operation %d: newest is %d, acknowledged was %d", k, found, acked)
 		}
-		for seed := range int64(4) {
-			var rng *rand.Rand
-			if seed > 0 {
-				rng = rand.New(rand.NewSource(seed))
-			}
-			if err := checkStore(m.CrashClone(rng), found, found); err != nil {
-				return fmt.Errorf("killed at operation %d, then power lost, seed %d: %w", k, seed, err)
-			}
+		if err := checkAfterPowerLoss(m, 4, found, found); err != nil {
+			return fmt.Errorf("killed at operation %d: %w", k, err)
 		}
 		if scriptErr == nil {
 			return nil
