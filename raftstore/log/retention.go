@@ -75,9 +75,9 @@ func (l *Log) expiredLocked(p Retention, n int) int {
 // The log is durable up to its end before the start file is: the entry that asked for the new start is in it, and
 // must not be lost while its effect stays.
 //
-// The start file is durable before anything is dropped. A crash after that leaves files of segments that have left the log, which
-// Open removes by their sequence. Only then do readers see the new state, and only then are the files
-// discarded: a reader of the old state either has a segment open, which keeps its file from being recycled,
+// The start file is durable before anything is dropped. A crash after that leaves files of segments that have left
+// the log, which Open removes by their sequence. Only then do readers see the new state, and only then are the
+// files discarded: a reader of the old state either has a segment open, which keeps its file from being recycled,
 // or gets errSegmentDropped and starts again with the new state.
 func (l *Log) dropBefore(n int, start int64) (Trimmed, error) {
 	l.mu.Lock()
